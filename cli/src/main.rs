@@ -1,0 +1,2 @@
+//! coterie
+fn main() {}

@@ -1,0 +1,3 @@
+//! The `ClusteringJob` resource: types, schema, validation. No client.
+
+pub mod resolved;

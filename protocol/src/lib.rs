@@ -1,0 +1,21 @@
+//! The wire: proto files compiled to Rust, and nothing else that knows about them.
+//!
+//! Generated types stay inside this crate and the tonic adapters of `worker` and `serving`.
+
+/// Coordination between the coordinator and the workers of one run.
+pub mod internal {
+    #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+    tonic::include_proto!("coterie.internal.v1");
+}
+
+/// The public query API.
+pub mod query {
+    #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+    tonic::include_proto!("coterie.v1");
+}
+
+/// Version of the coordination protocol; both sides of a run must agree.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Largest piece of a chunked message, in bytes.
+pub const CHUNK_BYTES: usize = 1 << 20;
