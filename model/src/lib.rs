@@ -1,1 +1,50 @@
-//! coterie-model
+//! The model artefact: what a training run leaves behind and a server loads.
+//!
+//! A model must be whole or absent, must never change once published, and must be told apart from a damaged copy of
+//! itself. So a version is a directory of immutable files whose manifest is written last, by a put that fails when the
+//! object exists already:
+//!
+//! ```text
+//! <output>/models/v3/tensors.safetensors   centroids and feature pipeline, little-endian f32
+//! <output>/models/v3/manifest.json         everything else, with size and BLAKE3 digest of each file, and of itself
+//! ```
+//!
+//! A directory without a manifest is a write that did not finish: [`versions`] does not list it and [`write`] may
+//! complete it.
+//!
+//! # Overview
+//! - [`Model`]: the model in memory, with its provenance ([`Training`]).
+//! - [`write`], [`read`], [`versions`], [`next_version`], [`locate`]: the artefact in an object store.
+//! - [`digest`]: one string for what the model computes with. Equal digest means equal model.
+//!
+//! # Limits
+//! A manifest has at most [`MANIFEST_CAP`] bytes (about 300,000 clusters) and the tensors at most [`TENSORS_CAP`].
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod canonical;
+mod digest;
+mod error;
+mod manifest;
+mod model;
+mod paths;
+mod read;
+mod tensors;
+mod validate;
+mod write;
+
+pub use digest::digest;
+pub use error::ModelError;
+pub use model::{ClusterStatistics, Input, InputObject, Metrics, Model, RowId, Training};
+pub use paths::{locate, next_version, version_path, versions};
+pub use read::{published_digest, read};
+pub use validate::Violation;
+pub use write::{Written, write};
+
+/// Version of the artefact's format that this code writes, and the newest that it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Largest manifest that is written or read, in bytes.
+pub const MANIFEST_CAP: u64 = 64 << 20;
+
+/// Largest tensors file that is written or read, in bytes: what one conditional put carries in every store.
+pub const TENSORS_CAP: u64 = 4 << 30;
