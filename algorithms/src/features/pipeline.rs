@@ -1,0 +1,257 @@
+//! Fitted transforms and their application to rows.
+
+use serde::{Deserialize, Serialize};
+
+use crate::kmeans::kernel;
+use crate::lanes;
+
+/// A fitted feature step.
+///
+/// Arithmetic is in `f64`, rounded once to `f32` at the end of each transform.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Transform {
+    /// `(x - mean) / deviation` per column.
+    Standardize {
+        /// Mean of each column.
+        mean: Vec<f32>,
+        /// Standard deviation (population) of each column; 1 where a column is constant.
+        deviation: Vec<f32>,
+    },
+    /// `(x - minimum) / range` per column.
+    MinMax {
+        /// Least value of each column.
+        minimum: Vec<f32>,
+        /// Greatest minus least value of each column; 1 where a column is constant.
+        range: Vec<f32>,
+    },
+    /// `x / |x|` per row; a row of zeros stays.
+    L2Normalize,
+    /// `components * (x - mean)`.
+    Pca {
+        /// Mean of each input column.
+        mean: Vec<f32>,
+        /// One unit vector per output column, row-major, p x d.
+        components: Vec<f32>,
+        /// Variance of each output column (with n - 1 degrees of freedom), descending.
+        explained_variance: Vec<f32>,
+        /// `explained_variance` as a share of the total variance.
+        explained_variance_ratio: Vec<f32>,
+    },
+    /// `x - mean` per column.
+    Center {
+        /// Mean of each column.
+        mean: Vec<f32>,
+    },
+}
+
+impl Transform {
+    /// Number of columns it takes; `None` if any will do.
+    pub fn input_dimension(&self) -> Option<usize> {
+        match self {
+            Self::Standardize { mean, .. } | Self::Pca { mean, .. } | Self::Center { mean } => {
+                Some(mean.len())
+            }
+            Self::MinMax { minimum, .. } => Some(minimum.len()),
+            Self::L2Normalize => None,
+        }
+    }
+
+    /// Number of columns it gives for `input` columns.
+    pub fn output_dimension(&self, input: usize) -> usize {
+        match self {
+            Self::Pca {
+                mean, components, ..
+            } => components.len() / mean.len().max(1),
+            Self::Standardize { .. }
+            | Self::MinMax { .. }
+            | Self::L2Normalize
+            | Self::Center { .. } => input,
+        }
+    }
+
+    /// Transforms rows of `dimension` columns in place; only PCA uses `spare`.
+    fn apply(&self, dimension: usize, rows: &mut Vec<f32>, spare: &mut Vec<f32>) {
+        match self {
+            Self::Standardize { mean, deviation } => scale_columns(rows, mean, deviation),
+            Self::MinMax { minimum, range } => scale_columns(rows, minimum, range),
+            Self::L2Normalize => {
+                for row in rows.chunks_exact_mut(dimension) {
+                    normalize(row);
+                }
+            }
+            Self::Pca {
+                mean, components, ..
+            } => {
+                kernel::project(rows, mean, components, spare);
+                std::mem::swap(rows, spare);
+            }
+            Self::Center { mean } => {
+                for row in rows.chunks_exact_mut(dimension) {
+                    for (value, &mean) in row.iter_mut().zip(mean) {
+                        *value -= mean;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Bounds of each output column, given those of the input columns.
+    ///
+    /// Every transform of single columns is monotone, rounding included, so its values at the bounds are exact bounds.
+    fn bounds(&self, minimum: &[f32], maximum: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        match self {
+            Self::Standardize { .. } | Self::MinMax { .. } | Self::Center { .. } => {
+                let at = |corner: &[f32]| {
+                    let mut row = corner.to_vec();
+                    self.apply(corner.len(), &mut row, &mut Vec::new());
+                    row
+                };
+                (at(minimum), at(maximum))
+            }
+            Self::L2Normalize => {
+                let low = minimum
+                    .iter()
+                    .map(|&v| if v < 0.0 { -1.0 } else { 0.0 })
+                    .collect();
+                let high = maximum
+                    .iter()
+                    .map(|&v| if v > 0.0 { 1.0 } else { 0.0 })
+                    .collect();
+                (low, high)
+            }
+            Self::Pca {
+                mean, components, ..
+            } => pca_bounds(mean, components, minimum, maximum),
+        }
+    }
+}
+
+/// `(x - shift) / divisor` per column.
+fn scale_columns(rows: &mut [f32], shift: &[f32], divisor: &[f32]) {
+    for row in rows.chunks_exact_mut(shift.len()) {
+        for ((value, &shift), &divisor) in row.iter_mut().zip(shift).zip(divisor) {
+            *value = ((f64::from(*value) - f64::from(shift)) / f64::from(divisor)) as f32;
+        }
+    }
+}
+
+/// Brings a row to length 1, unless it is all zeros.
+pub(crate) fn normalize(row: &mut [f32]) {
+    let norm = lanes::squared_norm(row).sqrt();
+    if norm > 0.0 {
+        for value in row {
+            *value = (f64::from(*value) / norm) as f32;
+        }
+    }
+}
+
+/// Each component is bounded by the box of its terms, and by the length of the longest centred row.
+fn pca_bounds(
+    mean: &[f32],
+    components: &[f32],
+    minimum: &[f32],
+    maximum: &[f32],
+) -> (Vec<f32>, Vec<f32>) {
+    // Enough for the rounding of a sum of many terms and of the components' length.
+    const SLACK: f64 = 1e-5;
+    let low: Vec<f64> = minimum
+        .iter()
+        .zip(mean)
+        .map(|(&v, &m)| f64::from(v) - f64::from(m))
+        .collect();
+    let high: Vec<f64> = maximum
+        .iter()
+        .zip(mean)
+        .map(|(&v, &m)| f64::from(v) - f64::from(m))
+        .collect();
+    let longest = low
+        .iter()
+        .zip(&high)
+        .map(|(l, h)| (l * l).max(h * h))
+        .sum::<f64>()
+        .sqrt();
+    let mut bounds = (Vec::new(), Vec::new());
+    for component in components.chunks_exact(mean.len()) {
+        let (mut least, mut greatest) = (0.0, 0.0);
+        for ((&weight, l), h) in component.iter().zip(&low).zip(&high) {
+            let (a, b) = (f64::from(weight) * l, f64::from(weight) * h);
+            least += a.min(b);
+            greatest += a.max(b);
+        }
+        bounds
+            .0
+            .push((least.max(-longest) - SLACK * longest) as f32);
+        bounds
+            .1
+            .push((greatest.min(longest) + SLACK * longest) as f32);
+    }
+    bounds
+}
+
+/// Fitted transforms, applied one after the other to rows of `input_dimension` columns.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pipeline {
+    /// Number of columns of a row before the first transform.
+    pub input_dimension: usize,
+    /// The transforms in order.
+    pub transforms: Vec<Transform>,
+}
+
+impl Pipeline {
+    /// A pipeline that changes nothing.
+    pub fn new(input_dimension: usize) -> Self {
+        Self {
+            input_dimension,
+            transforms: Vec::new(),
+        }
+    }
+
+    /// Number of columns of a row after the last transform.
+    pub fn output_dimension(&self) -> usize {
+        self.transforms
+            .iter()
+            .fold(self.input_dimension, |dimension, transform| {
+                transform.output_dimension(dimension)
+            })
+    }
+
+    /// Adds a transform at the end.
+    ///
+    /// # Panics
+    /// If the transform takes another number of columns than the pipeline gives so far.
+    pub fn push(&mut self, transform: Transform) {
+        let dimension = self.output_dimension();
+        let takes = transform.input_dimension().unwrap_or(dimension);
+        assert_eq!(
+            takes, dimension,
+            "the transform takes another number of columns"
+        );
+        self.transforms.push(transform);
+    }
+
+    /// Transforms rows (row-major, n x `input_dimension`) into `out`, which is cleared and then holds
+    /// n x [`output_dimension`](Self::output_dimension) numbers. Each row's result depends on that row only.
+    pub fn apply(&self, rows: &[f32], out: &mut Vec<f32>) {
+        out.clear();
+        out.extend_from_slice(rows);
+        let mut spare = Vec::new();
+        let mut dimension = self.input_dimension;
+        for transform in &self.transforms {
+            transform.apply(dimension, out, &mut spare);
+            dimension = transform.output_dimension(dimension);
+        }
+    }
+
+    /// Bounds of each output column, given the bounds of each input column.
+    ///
+    /// No row within the input bounds leaves the output bounds. They are exact for transforms of single columns and may be
+    /// wider than needed after PCA.
+    pub fn bounds(&self, minimum: &[f32], maximum: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let start = (minimum.to_vec(), maximum.to_vec());
+        self.transforms
+            .iter()
+            .fold(start, |(low, high), transform| {
+                transform.bounds(&low, &high)
+            })
+    }
+}

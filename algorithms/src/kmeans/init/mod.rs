@@ -1,0 +1,31 @@
+//! First centroids.
+//!
+//! - [`Sample`] draws rows uniformly, in one pass over any split of the data;
+//! - [`k_means_plus_plus`] spreads centroids over a sample or over candidates;
+//! - [`draw`] is one row's decision in a round of k-means||, which collects candidates from all rows;
+//! - [`refine`] polishes centroids on weighted candidates before the full data is scanned again.
+
+mod plus_plus;
+mod refine;
+mod sample;
+
+pub use plus_plus::k_means_plus_plus;
+pub use refine::refine;
+pub use sample::Sample;
+
+use crate::random::{Purpose, uniform};
+
+/// One row's decision in a round of k-means||: it joins the candidates with probability
+/// `oversampling * distance2 / total`, where `distance2` is its squared distance to the nearest candidate so far and
+/// `total` the sum of these over all rows.
+pub fn draw(
+    seed: u64,
+    round: u64,
+    row: u64,
+    distance2: f32,
+    total: f64,
+    oversampling: f64,
+) -> bool {
+    total > 0.0
+        && uniform(seed, Purpose::Draw, round, row) < oversampling * f64::from(distance2) / total
+}

@@ -1,0 +1,26 @@
+//! K-means: assign each row to its nearest centroid, move each centroid to the mean of its rows, repeat.
+//!
+//! The data may be far larger than one machine, so the algorithm is given as building blocks without loops over shards:
+//!
+//! - [`Centroids`] and [`assign`]: the assignment step for a block of rows;
+//! - [`Partial`]: what a block contributes to the update step, with a merge that is exact in any order;
+//! - [`update`] and [`relocate`]: the update step, once all partials are merged;
+//! - [`init`]: samples, k-means++ and k-means|| from which the first centroids come.
+//!
+//! [`local::lloyd`] puts them together in one process; [`naive`] holds slow obvious versions that the tests compare with.
+
+mod assign;
+mod centroids;
+pub mod init;
+pub(crate) mod kernel;
+pub mod local;
+pub mod naive;
+mod partial;
+mod relocate;
+mod update;
+
+pub use assign::{assign, assign_two, nearest, squared_distance};
+pub use centroids::Centroids;
+pub use partial::Partial;
+pub use relocate::{Far, Farthest, relocate};
+pub use update::{Update, threshold, update};

@@ -1,0 +1,66 @@
+//! The update step.
+
+use super::{Centroids, Partial, squared_distance};
+use crate::features::normalize;
+use crate::fixed::Scale;
+use crate::metric::Metric;
+
+/// The result of an update step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// The new centroids, k x d. A cluster without rows keeps its centroid.
+    pub centroids: Vec<f32>,
+    /// Sum over all centroids of the squared distance moved.
+    pub shift: f64,
+    /// Clusters without rows, ascending.
+    pub empty: Vec<u32>,
+}
+
+/// Moves each centroid to the mean of its rows; for [`Metric::Cosine`] the mean is brought back to unit length.
+///
+/// # Panics
+/// If the shapes do not agree.
+pub fn update(metric: Metric, previous: &Centroids, partial: &Partial, scale: &Scale) -> Update {
+    let d = previous.dimension();
+    assert_eq!(
+        partial.dimension as usize, d,
+        "partial of another dimension"
+    );
+    assert_eq!(
+        partial.counts.len(),
+        previous.len(),
+        "another number of clusters"
+    );
+    let mut centroids = previous.values().to_vec();
+    let mut shift = 0.0;
+    for (cluster, centroid) in centroids.chunks_exact_mut(d).enumerate() {
+        let count = partial.counts[cluster];
+        if count == 0 {
+            continue;
+        }
+        let sums = &partial.sums[cluster * d..][..d];
+        for (column, value) in centroid.iter_mut().enumerate() {
+            *value = scale.mean(column, sums[column], count);
+        }
+        match metric {
+            Metric::Euclidean => {}
+            // Rows that cancel out have no mean direction: the centroid stays.
+            Metric::Cosine if centroid.iter().all(|&v| v == 0.0) => {
+                centroid.copy_from_slice(previous.row(cluster))
+            }
+            Metric::Cosine => normalize(centroid),
+        }
+        shift += squared_distance(centroid, previous.row(cluster));
+    }
+    Update {
+        centroids,
+        shift,
+        empty: partial.empty(),
+    }
+}
+
+/// The shift at or below which k-means has converged: `tolerance` times the mean variance of the columns, as
+/// scikit-learn defines it.
+pub fn threshold(tolerance: f64, variance: &[f64]) -> f64 {
+    tolerance * variance.iter().sum::<f64>() / variance.len().max(1) as f64
+}
