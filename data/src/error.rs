@@ -170,9 +170,7 @@ impl DataError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Settings { .. } | Self::Schema { .. } | Self::Exists { .. } => ErrorClass::Spec,
-            Self::Empty { .. } | Self::Corrupt { .. } | Self::Limit { .. } | Self::Row { .. } => {
-                ErrorClass::Data
-            }
+            Self::Empty { .. } | Self::Corrupt { .. } | Self::Limit { .. } | Self::Row { .. } => ErrorClass::Data,
             Self::Denied { .. } => ErrorClass::Denied,
             Self::Changed { .. } | Self::Unavailable { .. } => ErrorClass::Transient,
         }

@@ -42,9 +42,5 @@ pub async fn generate(
     _objects: u32,
     _progress: impl Fn(u64) + Send + Sync,
 ) -> Result<Generated, DataError> {
-    Err(DataError::Settings {
-        uri: target.uri.clone(),
-        problem: "not built yet".into(),
-        remedy: "wait".into(),
-    })
+    Err(DataError::Settings { uri: target.uri.clone(), problem: "not built yet".into(), remedy: "wait".into() })
 }

@@ -84,9 +84,5 @@ pub enum Part {
 /// When there is nothing to read, the objects cannot be understood, or do not fit together or the manifest.
 pub async fn plan(source: &Source) -> Result<InputPlan, DataError> {
     let _ = crate::store::open(&source.uri, &source.store)?;
-    Err(DataError::Settings {
-        uri: source.uri.clone(),
-        problem: "not built yet".into(),
-        remedy: "wait".into(),
-    })
+    Err(DataError::Settings { uri: source.uri.clone(), problem: "not built yet".into(), remedy: "wait".into() })
 }

@@ -30,11 +30,7 @@ impl Reader {
     ) -> impl Stream<Item = Result<Block, DataError>> + Send + 'static + use<> {
         let uri = format!("split {split} of {}", self.plan.splits.len());
         futures::stream::once(async {
-            Err(DataError::Settings {
-                uri,
-                problem: "not built yet".into(),
-                remedy: "wait".into(),
-            })
+            Err(DataError::Settings { uri, problem: "not built yet".into(), remedy: "wait".into() })
         })
     }
 
