@@ -6,9 +6,7 @@ use serde_json::Value;
 /// Appends the canonical spelling of `value` to `out`.
 pub(crate) fn append(value: &Value, out: &mut String) {
     match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            out.push_str(&value.to_string())
-        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => out.push_str(&value.to_string()),
         Value::Array(items) => {
             out.push('[');
             for (i, item) in items.iter().enumerate() {
@@ -42,15 +40,10 @@ mod tests {
 
     #[test]
     fn keys_are_sorted_at_every_depth_and_numbers_keep_their_kind() {
-        let value: Value = serde_json::from_str(
-            r#"{"b": [1, 2.0, {"y": null, "x": "\"é\n"}], "a": 1e-4, "ab": true}"#,
-        )
-        .unwrap();
+        let value: Value =
+            serde_json::from_str(r#"{"b": [1, 2.0, {"y": null, "x": "\"é\n"}], "a": 1e-4, "ab": true}"#).unwrap();
         let mut out = String::new();
         append(&value, &mut out);
-        assert_eq!(
-            out,
-            r#"{"a":0.0001,"ab":true,"b":[1,2.0,{"x":"\"é\n","y":null}]}"#
-        );
+        assert_eq!(out, r#"{"a":0.0001,"ab":true,"b":[1,2.0,{"x":"\"é\n","y":null}]}"#);
     }
 }

@@ -31,9 +31,7 @@ pub enum ModelError {
         path: Path,
     },
     /// A file that the manifest names is gone.
-    #[error(
-        "{file} is missing although the manifest names it; restore it from a copy or train again"
-    )]
+    #[error("{file} is missing although the manifest names it; restore it from a copy or train again")]
     FileMissing {
         /// The file.
         file: Path,
@@ -49,9 +47,7 @@ pub enum ModelError {
         source: object_store::Error,
     },
     /// The artefact was written by newer code.
-    #[error(
-        "{file} has format version {found}, but this program reads versions up to {supported}; upgrade it"
-    )]
+    #[error("{file} has format version {found}, but this program reads versions up to {supported}; upgrade it")]
     FormatTooNew {
         /// The manifest.
         file: Path,
@@ -61,9 +57,7 @@ pub enum ModelError {
         supported: u32,
     },
     /// A file is larger than the format allows.
-    #[error(
-        "{file} has {size} bytes, more than the {cap} allowed; it is damaged or not a model of this format"
-    )]
+    #[error("{file} has {size} bytes, more than the {cap} allowed; it is damaged or not a model of this format")]
     TooLarge {
         /// The file.
         file: Path,
@@ -127,9 +121,7 @@ pub enum ModelError {
         source: safetensors::SafeTensorError,
     },
     /// The files are intact but what they say breaks a rule of the format.
-    #[error(
-        "{file} does not describe a usable model; train again, and report it if the file was not edited"
-    )]
+    #[error("{file} does not describe a usable model; train again, and report it if the file was not edited")]
     Inconsistent {
         /// The file at fault.
         file: Path,
@@ -154,8 +146,7 @@ impl ModelError {
             | Self::MalformedTensors { .. }
             | Self::Inconsistent { .. } => 65,
             Self::Store { source, .. } => match source {
-                object_store::Error::PermissionDenied { .. }
-                | object_store::Error::Unauthenticated { .. } => 66,
+                object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => 66,
                 object_store::Error::NotFound { .. } => 65,
                 object_store::Error::NotImplemented { .. }
                 | object_store::Error::NotSupported { .. }

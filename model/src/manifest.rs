@@ -18,7 +18,7 @@ use coterie_algorithms::metric::Metric;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-/// Key of the tensors file in [`Manifest::files`].
+/// The last line of the file, around the digest.
 const SEAL_START: &str = ",\n  \"manifestDigest\": \"";
 const SEAL_END: &str = "\"\n}\n";
 const DIGEST_LENGTH: usize = "blake3:".len() + 64;
@@ -83,28 +83,17 @@ pub(crate) fn decode(file: &Path, bytes: &[u8]) -> Result<Manifest, ModelError> 
     struct Probe {
         format_version: u64,
     }
-    let malformed = |source| ModelError::MalformedManifest {
-        file: file.clone(),
-        source,
-    };
-    let Probe {
-        format_version: found,
-    } = serde_json::from_slice(bytes).map_err(malformed)?;
+    let malformed = |source| ModelError::MalformedManifest { file: file.clone(), source };
+    let Probe { format_version: found } = serde_json::from_slice(bytes).map_err(malformed)?;
     if found > u64::from(FORMAT_VERSION) {
-        return Err(ModelError::FormatTooNew {
-            file: file.clone(),
-            found,
-            supported: FORMAT_VERSION,
-        });
+        return Err(ModelError::FormatTooNew { file: file.clone(), found, supported: FORMAT_VERSION });
     }
     check_seal(file, bytes)?;
     serde_json::from_slice(bytes).map_err(malformed)
 }
 
 fn check_seal(file: &Path, bytes: &[u8]) -> Result<(), ModelError> {
-    let body = bytes
-        .len()
-        .saturating_sub(SEAL_START.len() + DIGEST_LENGTH + SEAL_END.len());
+    let body = bytes.len().saturating_sub(SEAL_START.len() + DIGEST_LENGTH + SEAL_END.len());
     let (body, seal) = bytes.split_at(body);
     let expected = seal
         .strip_prefix(SEAL_START.as_bytes())
@@ -112,13 +101,5 @@ fn check_seal(file: &Path, bytes: &[u8]) -> Result<(), ModelError> {
         .map(|digest| String::from_utf8_lossy(digest).into_owned())
         .unwrap_or_else(|| "(none in its last line)".to_owned());
     let found = digest::of_bytes(body);
-    if expected == found {
-        Ok(())
-    } else {
-        Err(ModelError::DigestMismatch {
-            file: file.clone(),
-            expected,
-            found,
-        })
-    }
+    if expected == found { Ok(()) } else { Err(ModelError::DigestMismatch { file: file.clone(), expected, found }) }
 }

@@ -150,13 +150,8 @@ pub struct Metrics {
 
 impl Model {
     /// Number of clusters, k.
-    pub fn len(&self) -> usize {
+    pub fn n_clusters(&self) -> usize {
         self.centroids.len()
-    }
-
-    /// Whether the model has no clusters; a valid one never does.
-    pub fn is_empty(&self) -> bool {
-        self.centroids.len() == 0
     }
 
     /// Number of values in an input vector.

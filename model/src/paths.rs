@@ -38,19 +38,12 @@ pub async fn versions(store: &dyn ObjectStore, output: &Path) -> Result<Vec<Stri
             Ok(None) => break,
             Err(object_store::Error::NotFound { .. }) => break,
             Err(source) => {
-                return Err(ModelError::Store {
-                    action: "list",
-                    path: models,
-                    source,
-                });
+                return Err(ModelError::Store { action: "list", path: models, source });
             }
         }
     }
     found.sort_unstable();
-    Ok(found
-        .into_iter()
-        .map(|number| format!("v{number}"))
-        .collect())
+    Ok(found.into_iter().map(|number| format!("v{number}")).collect())
 }
 
 /// The version after the newest complete one; `v1` for a fresh output.
@@ -58,11 +51,7 @@ pub async fn versions(store: &dyn ObjectStore, output: &Path) -> Result<Vec<Stri
 /// # Errors
 /// As [`versions`].
 pub async fn next_version(store: &dyn ObjectStore, output: &Path) -> Result<String, ModelError> {
-    let newest = versions(store, output)
-        .await?
-        .last()
-        .and_then(|version| number(version))
-        .unwrap_or(0);
+    let newest = versions(store, output).await?.last().and_then(|version| number(version)).unwrap_or(0);
     Ok(format!("v{}", newest.saturating_add(1)))
 }
 
@@ -77,11 +66,7 @@ pub async fn locate(store: &dyn ObjectStore, path: &Path) -> Result<Path, ModelE
         Ok(_) => return Ok(path.clone()),
         Err(object_store::Error::NotFound { .. }) => {}
         Err(source) => {
-            return Err(ModelError::Store {
-                action: "read",
-                path: manifest,
-                source,
-            });
+            return Err(ModelError::Store { action: "read", path: manifest, source });
         }
     }
     match versions(store, path).await?.last() {
@@ -105,19 +90,7 @@ mod tests {
     fn only_v_and_a_positive_number_is_a_version() {
         assert_eq!(number("v1"), Some(1));
         assert_eq!(number("v10"), Some(10));
-        for bad in [
-            "",
-            "v",
-            "1",
-            "v0",
-            "v01",
-            "v-1",
-            "v+1",
-            "V1",
-            "v1.0",
-            "v1/..",
-            "v99999999999999999999",
-        ] {
+        for bad in ["", "v", "1", "v0", "v01", "v-1", "v+1", "V1", "v1.0", "v1/..", "v99999999999999999999"] {
             assert_eq!(number(bad), None, "{bad:?}");
         }
     }

@@ -36,95 +36,47 @@ pub async fn read(store: &dyn ObjectStore, path: &Path) -> Result<Model, ModelEr
         feature_names,
         clusters,
     } = manifest;
-    let inconsistent = |source| ModelError::Inconsistent {
-        file: manifest_file.clone(),
-        source,
-    };
+    let inconsistent = |source| ModelError::Inconsistent { file: manifest_file.clone(), source };
 
     let listed = files.tensors;
     let file = path.clone().join(listed.name.as_str());
     if listed.size > TENSORS_CAP {
-        return Err(ModelError::TooLarge {
-            file,
-            size: listed.size,
-            cap: TENSORS_CAP,
-        });
+        return Err(ModelError::TooLarge { file, size: listed.size, cap: TENSORS_CAP });
     }
     let content = match bytes(store, &file, listed.size).await {
         Ok(content) => content,
-        Err(ModelError::TooLarge {
-            file,
-            size: found,
-            cap: expected,
-        }) => {
-            return Err(ModelError::SizeMismatch {
-                file,
-                expected,
-                found,
-            });
+        Err(ModelError::TooLarge { file, size: found, cap: expected }) => {
+            return Err(ModelError::SizeMismatch { file, expected, found });
         }
-        Err(ModelError::Store {
-            source: object_store::Error::NotFound { .. },
-            ..
-        }) => {
+        Err(ModelError::Store { source: object_store::Error::NotFound { .. }, .. }) => {
             return Err(ModelError::FileMissing { file });
         }
         Err(error) => return Err(error),
     };
     let found = content.len() as u64;
     if found != listed.size {
-        return Err(ModelError::SizeMismatch {
-            file,
-            expected: listed.size,
-            found,
-        });
+        return Err(ModelError::SizeMismatch { file, expected: listed.size, found });
     }
     let found = digest::of_bytes(&content);
     if found != listed.digest {
-        return Err(ModelError::DigestMismatch {
-            file,
-            expected: listed.digest,
-            found,
-        });
+        return Err(ModelError::DigestMismatch { file, expected: listed.digest, found });
     }
 
-    let outline = Outline {
-        input_dimension,
-        pipeline: &pipeline,
-        clusters: n_clusters,
-    };
+    let outline = Outline { input_dimension, pipeline: &pipeline, clusters: n_clusters };
     let (pipeline, centroids) = tensors::decode(&file, &content, &outline)?;
     drop(content);
     if centroids.dimension() != dimension {
         let found = [n_clusters, centroids.dimension()];
-        return Err(inconsistent(Violation::shape(
-            "centroids",
-            &[n_clusters, dimension],
-            &found,
-        )));
+        return Err(inconsistent(Violation::shape("centroids", &[n_clusters, dimension], &found)));
     }
-    let model = Model {
-        name,
-        version,
-        metric,
-        pipeline,
-        centroids,
-        feature_names,
-        clusters,
-        training,
-    };
+    let model = Model { name, version, metric, pipeline, centroids, feature_names, clusters, training };
     validate::validate(&model).map_err(|source| match source {
-        Violation::NotFinite { .. } | Violation::NotPositive { .. } => {
-            ModelError::Inconsistent { file, source }
-        }
+        Violation::NotFinite { .. } | Violation::NotPositive { .. } => ModelError::Inconsistent { file, source },
         other => inconsistent(other),
     })?;
     let found = digest(&model);
     if found != model_digest {
-        return Err(inconsistent(Violation::ModelDigest {
-            expected: model_digest,
-            found,
-        }));
+        return Err(inconsistent(Violation::ModelDigest { expected: model_digest, found }));
     }
     Ok(model)
 }
@@ -134,10 +86,7 @@ pub async fn read(store: &dyn ObjectStore, path: &Path) -> Result<Model, ModelEr
 ///
 /// # Errors
 /// As [`read`], for the manifest.
-pub async fn published_digest(
-    store: &dyn ObjectStore,
-    path: &Path,
-) -> Result<Option<String>, ModelError> {
+pub async fn published_digest(store: &dyn ObjectStore, path: &Path) -> Result<Option<String>, ModelError> {
     match read_manifest(store, path).await {
         Ok((_, manifest)) => Ok(Some(manifest.model_digest)),
         Err(ModelError::NotFound { .. }) => Ok(None),
@@ -145,16 +94,10 @@ pub async fn published_digest(
     }
 }
 
-async fn read_manifest(
-    store: &dyn ObjectStore,
-    path: &Path,
-) -> Result<(Path, Manifest), ModelError> {
+async fn read_manifest(store: &dyn ObjectStore, path: &Path) -> Result<(Path, Manifest), ModelError> {
     let file = path.clone().join(MANIFEST);
     let content = match bytes(store, &file, MANIFEST_CAP).await {
-        Err(ModelError::Store {
-            source: object_store::Error::NotFound { .. },
-            ..
-        }) => {
+        Err(ModelError::Store { source: object_store::Error::NotFound { .. }, .. }) => {
             return Err(ModelError::NotFound { path: path.clone() });
         }
         other => other?,
@@ -164,35 +107,19 @@ async fn read_manifest(
 }
 
 /// The object's content, or [`ModelError::TooLarge`] before more than `cap` bytes are held.
-pub(crate) async fn bytes(
-    store: &dyn ObjectStore,
-    file: &Path,
-    cap: u64,
-) -> Result<Vec<u8>, ModelError> {
-    let failed = |source| ModelError::Store {
-        action: "read",
-        path: file.clone(),
-        source,
-    };
+pub(crate) async fn bytes(store: &dyn ObjectStore, file: &Path, cap: u64) -> Result<Vec<u8>, ModelError> {
+    let failed = |source| ModelError::Store { action: "read", path: file.clone(), source };
     let result = store.get(file).await.map_err(failed)?;
     let size = result.meta.size;
     if size > cap {
-        return Err(ModelError::TooLarge {
-            file: file.clone(),
-            size,
-            cap,
-        });
+        return Err(ModelError::TooLarge { file: file.clone(), size, cap });
     }
     let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
     let mut stream = result.into_stream();
     while let Some(chunk) = stream.try_next().await.map_err(failed)? {
         let size = content.len() as u64 + chunk.len() as u64;
         if size > cap {
-            return Err(ModelError::TooLarge {
-                file: file.clone(),
-                size,
-                cap,
-            });
+            return Err(ModelError::TooLarge { file: file.clone(), size, cap });
         }
         content.extend_from_slice(&chunk);
     }

@@ -60,11 +60,7 @@ pub(crate) fn of(model: &Model) -> Vec<Tensor<'_>> {
     let mut tensors = Vec::new();
     for (i, transform) in model.pipeline.transforms.iter().enumerate() {
         let mut row = |part: &str, values| {
-            tensors.push(Tensor {
-                name: name(i, part),
-                shape: vec![<[f32]>::len(values)],
-                values,
-            })
+            tensors.push(Tensor { name: name(i, part), shape: vec![<[f32]>::len(values)], values })
         };
         match transform {
             Transform::Standardize { mean, deviation } => {
@@ -76,79 +72,42 @@ pub(crate) fn of(model: &Model) -> Vec<Tensor<'_>> {
                 row("range", range);
             }
             Transform::L2Normalize => {}
-            Transform::Pca {
-                mean,
-                components,
-                explained_variance,
-                explained_variance_ratio,
-            } => {
+            Transform::Pca { mean, components, explained_variance, explained_variance_ratio } => {
                 row("mean", mean);
                 row("explained_variance", explained_variance);
                 row("explained_variance_ratio", explained_variance_ratio);
                 let shape = vec![explained_variance.len(), mean.len()];
-                tensors.push(Tensor {
-                    name: name(i, "components"),
-                    shape,
-                    values: components,
-                });
+                tensors.push(Tensor { name: name(i, "components"), shape, values: components });
             }
             Transform::Center { mean } => row("mean", mean),
         }
     }
     let shape = vec![model.centroids.len(), model.centroids.dimension()];
-    tensors.push(Tensor {
-        name: "centroids".to_owned(),
-        shape,
-        values: model.centroids.values(),
-    });
+    tensors.push(Tensor { name: "centroids".to_owned(), shape, values: model.centroids.values() });
     tensors
 }
 
 /// The bytes of the tensors file; a function of the tensors alone.
 pub(crate) fn encode(model: &Model) -> Result<Vec<u8>, SafeTensorError> {
-    safetensors::serialize(
-        of(model)
-            .into_iter()
-            .map(|tensor| (tensor.name.clone(), tensor)),
-        None,
-    )
+    safetensors::serialize(of(model).into_iter().map(|tensor| (tensor.name.clone(), tensor)), None)
 }
 
 /// Reads back what [`encode`] wrote, checking every name, type and shape against `outline`.
-pub(crate) fn decode(
-    file: &Path,
-    bytes: &[u8],
-    outline: &Outline<'_>,
-) -> Result<(Pipeline, Centroids), ModelError> {
-    let tensors =
-        SafeTensors::deserialize(bytes).map_err(|source| ModelError::MalformedTensors {
-            file: file.clone(),
-            source,
-        })?;
-    rebuild(&tensors, outline).map_err(|source| ModelError::Inconsistent {
-        file: file.clone(),
-        source,
-    })
+pub(crate) fn decode(file: &Path, bytes: &[u8], outline: &Outline<'_>) -> Result<(Pipeline, Centroids), ModelError> {
+    let tensors = SafeTensors::deserialize(bytes)
+        .map_err(|source| ModelError::MalformedTensors { file: file.clone(), source })?;
+    rebuild(&tensors, outline).map_err(|source| ModelError::Inconsistent { file: file.clone(), source })
 }
 
-fn rebuild(
-    tensors: &SafeTensors<'_>,
-    outline: &Outline<'_>,
-) -> Result<(Pipeline, Centroids), Violation> {
+fn rebuild(tensors: &SafeTensors<'_>, outline: &Outline<'_>) -> Result<(Pipeline, Centroids), Violation> {
     let mut columns = outline.input_dimension;
     let mut pipeline = Pipeline::new(columns);
     let mut used = 1;
     for (i, kind) in outline.pipeline.iter().enumerate() {
         let row = |part: &str| take(tensors, &name(i, part), &[columns]);
         let transform = match kind {
-            Kind::Standardize => Transform::Standardize {
-                mean: row("mean")?,
-                deviation: row("deviation")?,
-            },
-            Kind::MinMax => Transform::MinMax {
-                minimum: row("minimum")?,
-                range: row("range")?,
-            },
+            Kind::Standardize => Transform::Standardize { mean: row("mean")?, deviation: row("deviation")? },
+            Kind::MinMax => Transform::MinMax { minimum: row("minimum")?, range: row("range")? },
             Kind::L2Normalize => Transform::L2Normalize,
             Kind::Pca => {
                 let variance = name(i, "explained_variance");
@@ -163,11 +122,7 @@ fn rebuild(
                     mean,
                     components,
                     explained_variance: take(tensors, &variance, &[kept])?,
-                    explained_variance_ratio: take(
-                        tensors,
-                        &name(i, "explained_variance_ratio"),
-                        &[kept],
-                    )?,
+                    explained_variance_ratio: take(tensors, &name(i, "explained_variance_ratio"), &[kept])?,
                 }
             }
             Kind::Center => Transform::Center { mean: row("mean")? },
@@ -180,10 +135,7 @@ fn rebuild(
         return Err(Violation::NoClusters);
     }
     if tensors.len() != used {
-        return Err(Violation::ExtraTensors {
-            expected: used,
-            found: tensors.len(),
-        });
+        return Err(Violation::ExtraTensors { expected: used, found: tensors.len() });
     }
     Ok((pipeline, Centroids::new(columns, centroids)))
 }
@@ -203,28 +155,19 @@ fn name(step: usize, part: &str) -> String {
 }
 
 fn find<'a>(tensors: &SafeTensors<'a>, name: &str) -> Result<TensorView<'a>, Violation> {
-    tensors.tensor(name).map_err(|_| Violation::MissingTensor {
-        tensor: name.to_owned(),
-    })
+    tensors.tensor(name).map_err(|_| Violation::MissingTensor { tensor: name.to_owned() })
 }
 
 /// The tensor's values, when its type and shape are the expected ones.
 fn take(tensors: &SafeTensors<'_>, name: &str, expected: &[usize]) -> Result<Vec<f32>, Violation> {
     let view = find(tensors, name)?;
     if view.dtype() != Dtype::F32 {
-        return Err(Violation::Type {
-            tensor: name.to_owned(),
-            found: format!("{:?}", view.dtype()),
-        });
+        return Err(Violation::Type { tensor: name.to_owned(), found: format!("{:?}", view.dtype()) });
     }
     if view.shape() != expected {
         return Err(Violation::shape(name, expected, view.shape()));
     }
-    Ok(view
-        .data()
-        .chunks_exact(4)
-        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-        .collect())
+    Ok(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
 }
 
 // === impl Kind ===
@@ -254,11 +197,7 @@ impl View for Tensor<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        self.values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect::<Vec<u8>>()
-            .into()
+        self.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into()
     }
 
     fn data_len(&self) -> usize {

@@ -105,39 +105,29 @@ pub enum Violation {
 /// Checks every rule that does not depend on files.
 pub(crate) fn validate(model: &Model) -> Result<(), Violation> {
     if paths::number(&model.version).is_none() {
-        return Err(Violation::Version {
-            version: model.version.clone(),
-        });
+        return Err(Violation::Version { version: model.version.clone() });
     }
     if model.name.is_empty() || model.name.len() > 253 {
-        return Err(Violation::Name {
-            bytes: model.name.len(),
-        });
+        return Err(Violation::Name { bytes: model.name.len() });
     }
-    if model.is_empty() || model.dimension() == 0 {
+    if model.n_clusters() == 0 || model.dimension() == 0 {
         return Err(Violation::NoClusters);
     }
     shapes(model)?;
     for tensor in tensors::of(model) {
         if let Some(position) = tensor.values.iter().position(|value| !value.is_finite()) {
-            return Err(Violation::NotFinite {
-                tensor: tensor.name,
-                position,
-            });
+            return Err(Violation::NotFinite { tensor: tensor.name, position });
         }
         let divisor = tensor.name.ends_with(".deviation") || tensor.name.ends_with(".range");
         if divisor && let Some(position) = tensor.values.iter().position(|&value| value <= 0.0) {
-            return Err(Violation::NotPositive {
-                tensor: tensor.name,
-                position,
-            });
+            return Err(Violation::NotPositive { tensor: tensor.name, position });
         }
     }
     let (expected, found) = (model.input_dimension(), model.feature_names.len());
     if expected != found {
         return Err(Violation::FeatureNames { expected, found });
     }
-    let (expected, found) = (model.len(), model.clusters.len());
+    let (expected, found) = (model.n_clusters(), model.clusters.len());
     if expected != found {
         return Err(Violation::Statistics { expected, found });
     }
@@ -152,11 +142,7 @@ fn shapes(model: &Model) -> Result<(), Violation> {
             if values.len() == expected {
                 Ok(())
             } else {
-                Err(Violation::shape(
-                    &format!("pipeline.{i}.{part}"),
-                    &[expected],
-                    &[values.len()],
-                ))
+                Err(Violation::shape(&format!("pipeline.{i}.{part}"), &[expected], &[values.len()]))
             }
         };
         match transform {
@@ -169,30 +155,17 @@ fn shapes(model: &Model) -> Result<(), Violation> {
                 check("range", range, columns)?;
             }
             Transform::L2Normalize => {}
-            Transform::Pca {
-                mean,
-                components,
-                explained_variance,
-                explained_variance_ratio,
-            } => {
+            Transform::Pca { mean, components, explained_variance, explained_variance_ratio } => {
                 check("mean", mean, columns)?;
-                check(
-                    "explained_variance_ratio",
-                    explained_variance_ratio,
-                    explained_variance.len(),
-                )?;
-                check(
-                    "components",
-                    components,
-                    explained_variance.len().saturating_mul(columns),
-                )?;
+                check("explained_variance_ratio", explained_variance_ratio, explained_variance.len())?;
+                check("components", components, explained_variance.len().saturating_mul(columns))?;
                 columns = explained_variance.len();
             }
             Transform::Center { mean } => check("mean", mean, columns)?,
         }
     }
     if model.dimension() != columns {
-        let (k, d) = (model.len(), model.dimension());
+        let (k, d) = (model.n_clusters(), model.dimension());
         return Err(Violation::shape("centroids", &[k, columns], &[k, d]));
     }
     Ok(())
@@ -200,15 +173,8 @@ fn shapes(model: &Model) -> Result<(), Violation> {
 
 /// Every measured number is finite: JSON has no other.
 fn measures(model: &Model) -> Result<(), Violation> {
-    let Metrics {
-        inertia,
-        silhouette,
-        silhouette_rows: _,
-        davies_bouldin,
-        calinski_harabasz,
-        ari,
-        nmi,
-    } = &model.training.metrics;
+    let Metrics { inertia, silhouette, silhouette_rows: _, davies_bouldin, calinski_harabasz, ari, nmi } =
+        &model.training.metrics;
     let scores = [
         ("inertia", Some(*inertia)),
         ("silhouette", *silhouette),
@@ -219,32 +185,14 @@ fn measures(model: &Model) -> Result<(), Violation> {
     ];
     for (what, value) in scores {
         if value.is_some_and(|value| !value.is_finite()) {
-            return Err(Violation::Measure {
-                what: what.to_owned(),
-            });
+            return Err(Violation::Measure { what: what.to_owned() });
         }
     }
     for (i, cluster) in model.clusters.iter().enumerate() {
-        let ClusterStatistics {
-            size: _,
-            share,
-            inertia,
-            mean_distance,
-            radius,
-            silhouette,
-            exemplars: _,
-        } = cluster;
-        let measured = [
-            *share,
-            *inertia,
-            *mean_distance,
-            *radius,
-            silhouette.unwrap_or(0.0),
-        ];
+        let ClusterStatistics { size: _, share, inertia, mean_distance, radius, silhouette, exemplars: _ } = cluster;
+        let measured = [*share, *inertia, *mean_distance, *radius, silhouette.unwrap_or(0.0)];
         if measured.iter().any(|value| !value.is_finite()) {
-            return Err(Violation::Measure {
-                what: format!("a statistic of cluster {i}"),
-            });
+            return Err(Violation::Measure { what: format!("a statistic of cluster {i}") });
         }
     }
     Ok(())
@@ -254,10 +202,6 @@ fn measures(model: &Model) -> Result<(), Violation> {
 
 impl Violation {
     pub(crate) fn shape(tensor: &str, expected: &[usize], found: &[usize]) -> Self {
-        Self::Shape {
-            tensor: tensor.to_owned(),
-            expected: expected.to_vec(),
-            found: found.to_vec(),
-        }
+        Self::Shape { tensor: tensor.to_owned(), expected: expected.to_vec(), found: found.to_vec() }
     }
 }

@@ -36,15 +36,8 @@ pub struct Written {
 /// [`ModelError::Invalid`] or [`ModelError::ModelTooLarge`] before anything is written;
 /// [`ModelError::AlreadyExists`] when the version is published; [`ModelError::Store`] when the store fails, after which
 /// the same call may be repeated.
-pub async fn write(
-    store: &dyn ObjectStore,
-    output: &Path,
-    model: &Model,
-) -> Result<Written, ModelError> {
-    let invalid = |source| ModelError::Invalid {
-        version: model.version.clone(),
-        source,
-    };
+pub async fn write(store: &dyn ObjectStore, output: &Path, model: &Model) -> Result<Written, ModelError> {
+    let invalid = |source| ModelError::Invalid { version: model.version.clone(), source };
     validate::validate(model).map_err(invalid)?;
     let directory = paths::version_path(output, &model.version);
     let manifest_path = directory.clone().join(MANIFEST);
@@ -52,18 +45,12 @@ pub async fn write(
         Ok(_) => return Err(ModelError::AlreadyExists { path: directory }),
         Err(object_store::Error::NotFound { .. }) => {}
         Err(source) => {
-            return Err(ModelError::Store {
-                action: "read",
-                path: manifest_path,
-                source,
-            });
+            return Err(ModelError::Store { action: "read", path: manifest_path, source });
         }
     }
 
-    let bytes = tensors::encode(model).map_err(|source| ModelError::MalformedTensors {
-        file: directory.clone().join(TENSORS),
-        source,
-    })?;
+    let bytes = tensors::encode(model)
+        .map_err(|source| ModelError::MalformedTensors { file: directory.clone().join(TENSORS), source })?;
     within(model, TENSORS, bytes.len(), TENSORS_CAP)?;
     let digest = digest(model);
     let (size, file_digest) = (bytes.len() as u64, digest::of_bytes(&bytes));
@@ -75,30 +62,17 @@ pub async fn write(
         model_digest: digest.clone(),
         metric: model.metric,
         input_dimension: model.input_dimension(),
-        pipeline: model
-            .pipeline
-            .transforms
-            .iter()
-            .map(tensors::kind)
-            .collect(),
+        pipeline: model.pipeline.transforms.iter().map(tensors::kind).collect(),
         dimension: model.dimension(),
-        n_clusters: model.len(),
-        files: Files {
-            tensors: File {
-                name: other_name(&file_digest),
-                size,
-                digest: file_digest.clone(),
-            },
-        },
+        n_clusters: model.n_clusters(),
+        files: Files { tensors: File { name: other_name(&file_digest), size, digest: file_digest.clone() } },
         training: model.training.clone(),
         feature_names: model.feature_names.clone(),
         clusters: model.clusters.clone(),
     };
     let encode = |document: &Manifest| {
-        manifest::encode(document).map_err(|source| ModelError::MalformedManifest {
-            file: manifest_path.clone(),
-            source,
-        })
+        manifest::encode(document)
+            .map_err(|source| ModelError::MalformedManifest { file: manifest_path.clone(), source })
     };
     within(model, MANIFEST, encode(&document)?.len(), MANIFEST_CAP)?;
 
@@ -110,11 +84,7 @@ pub async fn write(
         Created::Before if read::bytes(store, &manifest_path, MANIFEST_CAP).await? == text => {}
         Created::Before => return Err(ModelError::AlreadyExists { path: directory }),
     }
-    Ok(Written {
-        path: directory,
-        version: model.version.clone(),
-        digest,
-    })
+    Ok(Written { path: directory, version: model.version.clone(), digest })
 }
 
 /// Writes the tensors and gives the name they lie under.
@@ -137,9 +107,7 @@ async fn put_tensors(
             },
         }
     }
-    Err(ModelError::AlreadyExists {
-        path: directory.clone().join(other_name(file_digest)),
-    })
+    Err(ModelError::AlreadyExists { path: directory.clone().join(other_name(file_digest)) })
 }
 
 /// The name that carries the content's digest.
@@ -153,37 +121,21 @@ enum Created {
     Before,
 }
 
-async fn create(
-    store: &dyn ObjectStore,
-    path: &Path,
-    payload: impl Into<PutPayload>,
-) -> Result<Created, ModelError> {
-    let options = PutOptions {
-        mode: PutMode::Create,
-        ..PutOptions::default()
-    };
+async fn create(store: &dyn ObjectStore, path: &Path, payload: impl Into<PutPayload>) -> Result<Created, ModelError> {
+    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
     match store.put_opts(path, payload.into(), options).await {
         Ok(_) => Ok(Created::Now),
-        Err(
-            object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. },
-        ) => Ok(Created::Before),
-        Err(source) => Err(ModelError::Store {
-            action: "write",
-            path: path.clone(),
-            source,
-        }),
+        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+            Ok(Created::Before)
+        }
+        Err(source) => Err(ModelError::Store { action: "write", path: path.clone(), source }),
     }
 }
 
 fn within(model: &Model, file: &'static str, size: usize, cap: u64) -> Result<(), ModelError> {
     let size = size as u64;
     if size > cap {
-        return Err(ModelError::ModelTooLarge {
-            version: model.version.clone(),
-            file,
-            size,
-            cap,
-        });
+        return Err(ModelError::ModelTooLarge { version: model.version.clone(), file, size, cap });
     }
     Ok(())
 }
