@@ -21,10 +21,7 @@ pub struct Distinct {
 impl Distinct {
     /// Counts up to `cap`.
     pub fn new(cap: usize) -> Self {
-        Self {
-            cap,
-            hashes: BTreeSet::new(),
-        }
+        Self { cap, hashes: BTreeSet::new() }
     }
 
     /// Looks at a row.
@@ -47,9 +44,7 @@ impl Distinct {
     fn add_hash(&mut self, hash: u64) {
         if self.hashes.len() < self.cap {
             self.hashes.insert(hash);
-        } else if self.hashes.last().is_some_and(|&largest| hash < largest)
-            && self.hashes.insert(hash)
-        {
+        } else if self.hashes.last().is_some_and(|&largest| hash < largest) && self.hashes.insert(hash) {
             self.hashes.pop_last();
         }
     }
@@ -119,19 +114,13 @@ mod tests {
 
     #[test]
     fn merging_equals_the_whole() {
-        let rows: Vec<[f32; 2]> = (0..500)
-            .map(|i| [(i * 7 % 100) as f32, (i % 3) as f32])
-            .collect();
+        let rows: Vec<[f32; 2]> = (0..500).map(|i| [(i * 7 % 100) as f32, (i % 3) as f32]).collect();
         for cap in [1, 10, 99, 300, 1000] {
             let mut whole = Distinct::new(cap);
             let (mut even, mut odd) = (Distinct::new(cap), Distinct::new(cap));
             for (i, row) in rows.iter().enumerate() {
                 whole.add_row(row);
-                if i % 2 == 0 {
-                    even.add_row(row)
-                } else {
-                    odd.add_row(row)
-                }
+                if i % 2 == 0 { even.add_row(row) } else { odd.add_row(row) }
             }
             odd.merge(&even);
             assert_eq!(odd, whole);

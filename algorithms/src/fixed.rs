@@ -17,97 +17,66 @@ const DISTANCE_BITS: i32 = 61;
 ///
 /// Value `v` of column `j` is held as `round(v * 2^exponent[j])`, halves to even. Values have at most 40 significant bits,
 /// and the sum of `rows` values stays within 2^62: it cannot overflow, whatever the values are, because a value beyond the
-/// range given to [`Scale::new`] is brought back to twice that range or less.
+/// range given to [`Scale::new`] is brought back to less than twice that range.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Wire", into = "Wire")]
+#[serde(from = "Format", into = "Format")]
 pub struct Scale {
-    exponents: Vec<i16>,
-    /// `2^exponent`, so that quantising is one multiplication.
+    format: Format,
+    /// `2^exponent` of each column, so that quantising is one multiplication.
     factors: Vec<f64>,
-    bits: u8,
-    distance2_exponent: i16,
-    distance_exponent: i16,
+    /// The largest magnitude of a quantised value.
+    limit: f64,
+    /// `2^distance2` of the format.
+    distance2_factor: f64,
 }
 
-/// What is stored of a [`Scale`].
-#[derive(Serialize, Deserialize)]
-struct Wire {
-    exponents: Vec<i16>,
+/// What defines a [`Scale`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Format {
+    /// Power of two by which each column is multiplied.
+    columns: Vec<i16>,
+    /// Significant bits of a value.
     bits: u8,
-    distance2_exponent: i16,
-    distance_exponent: i16,
+    /// Power of two by which squared distances are multiplied.
+    distance2: i16,
+    /// Power of two by which distances are multiplied.
+    distance: i16,
 }
 
-impl From<Wire> for Scale {
-    fn from(wire: Wire) -> Self {
-        let Wire {
-            exponents,
-            bits,
-            distance2_exponent,
-            distance_exponent,
-        } = wire;
-        let factors = exponents
-            .iter()
-            .map(|&e| power_of_two(i32::from(e)))
-            .collect();
+impl From<Format> for Scale {
+    fn from(format: Format) -> Self {
         Self {
-            exponents,
-            factors,
-            bits: bits.min(VALUE_BITS as u8),
-            distance2_exponent,
-            distance_exponent,
+            factors: format.columns.iter().map(|&e| power_of_two(e.into())).collect(),
+            limit: power_of_two(i32::from(format.bits).min(VALUE_BITS as i32)),
+            distance2_factor: power_of_two(format.distance2.into()),
+            format,
         }
     }
 }
 
-impl From<Scale> for Wire {
+impl From<Scale> for Format {
     fn from(scale: Scale) -> Self {
-        let Scale {
-            exponents,
-            factors: _,
-            bits,
-            distance2_exponent,
-            distance_exponent,
-        } = scale;
-        Self {
-            exponents,
-            bits,
-            distance2_exponent,
-            distance_exponent,
-        }
+        scale.format
     }
 }
 
 impl Scale {
     /// The format for `rows` rows whose column `j` lies within `-max_abs[j]..=max_abs[j]`.
     pub fn new(max_abs: &[f32], rows: u64) -> Self {
-        let bits = VALUE_BITS.min(SUM_BITS - ceil_log2(rows.max(1)).min(SUM_BITS - 1));
-        let exponents: Vec<i16> = max_abs
-            .iter()
-            .map(|&max| (bits as i32 - exponent_above(f64::from(max))) as i16)
-            .collect();
-        let factors = exponents
-            .iter()
-            .map(|&e| power_of_two(i32::from(e)))
-            .collect();
+        let bits = VALUE_BITS.min(SUM_BITS - ceil_log2(rows.max(1)).min(SUM_BITS));
         // Two rows within the range are at most 2 * |max_abs| apart.
-        let bound2: f64 = 4.0
-            * max_abs
-                .iter()
-                .map(|&max| f64::from(max) * f64::from(max))
-                .sum::<f64>();
-        Self {
-            exponents,
-            factors,
+        let bound2: f64 = 4.0 * max_abs.iter().map(|&max| f64::from(max) * f64::from(max)).sum::<f64>();
+        Self::from(Format {
+            columns: max_abs.iter().map(|&max| (bits as i32 - exponent_above(max.into())) as i16).collect(),
             bits: bits as u8,
-            distance2_exponent: (DISTANCE_BITS - exponent_above(bound2)) as i16,
-            distance_exponent: (DISTANCE_BITS - exponent_above(bound2.sqrt())) as i16,
-        }
+            distance2: (DISTANCE_BITS - exponent_above(bound2)) as i16,
+            distance: (DISTANCE_BITS - exponent_above(bound2.sqrt())) as i16,
+        })
     }
 
     /// Number of columns.
     pub fn dimension(&self) -> usize {
-        self.exponents.len()
+        self.factors.len()
     }
 
     /// `2^exponent` of each column.
@@ -117,15 +86,12 @@ impl Scale {
 
     /// The largest magnitude of a quantised value.
     pub(crate) fn limit(&self) -> f64 {
-        power_of_two(i32::from(self.bits))
+        self.limit
     }
 
     /// The integer that stands for `value` in `column`.
     pub fn quantize(&self, column: usize, value: f32) -> i64 {
-        let limit = self.limit();
-        (f64::from(value) * self.factors[column])
-            .clamp(-limit, limit)
-            .round_ties_even() as i64
+        (f64::from(value) * self.factors[column]).clamp(-self.limit, self.limit).round_ties_even() as i64
     }
 
     /// The mean of `count` values of `column` whose integers add up to `sum`: the exact quotient, rounded once.
@@ -145,7 +111,7 @@ impl Scale {
         let surplus = (128 - quotient.leading_zeros()).saturating_sub(53);
         let cut = quotient & ((1u128 << surplus) - 1) != 0;
         let mantissa = sticky(quotient >> surplus, cut) as f64;
-        let exponent = surplus as i32 - shift as i32 - i32::from(self.exponents[column]);
+        let exponent = surplus as i32 - shift as i32 - i32::from(self.format.columns[column]);
         let magnitude = (mantissa * power_of_two(exponent)) as f32;
         if sum < 0 { -magnitude } else { magnitude }
     }
@@ -154,23 +120,24 @@ impl Scale {
     ///
     /// Squared distances between rows in range are below `4 * sum(max_abs^2)`; anything far larger (a centroid from
     /// elsewhere) is held as the largest integer.
+    #[inline(always)]
     pub fn quantize_distance2(&self, value: f64) -> i64 {
-        (value * power_of_two(i32::from(self.distance2_exponent))).round_ties_even() as i64
+        (value * self.distance2_factor).round_ties_even() as i64
     }
 
     /// The squared distance that a sum of [`Scale::quantize_distance2`] stands for.
     pub fn distance2(&self, sum: i128) -> f64 {
-        sum as f64 * power_of_two(-i32::from(self.distance2_exponent))
+        sum as f64 * power_of_two(-i32::from(self.format.distance2))
     }
 
     /// The integer that stands for a distance.
     pub fn quantize_distance(&self, value: f64) -> i64 {
-        (value * power_of_two(i32::from(self.distance_exponent))).round_ties_even() as i64
+        (value * power_of_two(self.format.distance.into())).round_ties_even() as i64
     }
 
     /// The distance that a sum of [`Scale::quantize_distance`] stands for.
     pub fn distance(&self, sum: i128) -> f64 {
-        sum as f64 * power_of_two(-i32::from(self.distance_exponent))
+        sum as f64 * power_of_two(-i32::from(self.format.distance))
     }
 }
 
@@ -200,4 +167,114 @@ fn ceil_log2(value: u64) -> u32 {
 /// `2^exponent`, exactly, within the normal range of `f64`.
 pub(crate) fn power_of_two(exponent: i32) -> f64 {
     f64::from_bits(((exponent.clamp(-1022, 1023) + 1023) as u64) << 52)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn powers_of_two_are_exact() {
+        assert_eq!(exponent_above(0.0), 0);
+        assert_eq!(exponent_above(1.0), 0);
+        assert_eq!(exponent_above(1.5), 1);
+        assert_eq!(exponent_above(2.0), 1);
+        assert_eq!(exponent_above(f64::from(f32::MAX)), 128);
+        assert_eq!(exponent_above(f64::from(f32::from_bits(1))), -149);
+        assert_eq!(exponent_above(f64::from_bits(1)), -1074);
+        assert_eq!(exponent_above(f64::from_bits(3)), -1072);
+        assert_eq!(power_of_two(-149), f64::from(f32::from_bits(1)));
+        assert_eq!((ceil_log2(1), ceil_log2(2), ceil_log2(3), ceil_log2(u64::MAX)), (0, 1, 2, 64));
+    }
+
+    #[test]
+    fn integers_and_sixteenths_are_held_exactly() {
+        let scale = Scale::new(&[16.0, 0.0], 1797);
+        for value in 0..=256 {
+            let value = value as f32 / 16.0;
+            let held = scale.quantize(0, value);
+            assert_eq!(scale.mean(0, held, 1), value);
+            assert_eq!(scale.mean(0, -held * 1000, 1000), -value);
+        }
+        assert_eq!(scale.quantize(1, 0.0), 0);
+    }
+
+    #[test]
+    fn a_mean_is_rounded_once() {
+        let scale = Scale::new(&[1.0], 1);
+        // One third, to the nearest f32.
+        assert_eq!(scale.mean(0, 1 << 40, 3), 1.0 / 3.0);
+        // Just above the middle of two f32: rounding to f64 first would land on the middle and then go down.
+        let middle = (1 << 40) + (1 << 16);
+        assert_eq!(scale.mean(0, middle, 1), 1.0);
+        let count = 1u64 << 22;
+        assert_eq!(scale.mean(0, middle * count as i64 + 1, count), 1.0 + f32::EPSILON);
+        assert_eq!(scale.mean(0, 5, 0), 0.0);
+    }
+
+    #[test]
+    fn tiny_means_of_many_rows() {
+        let scale = Scale::new(&[f32::from_bits(1000)], 1 << 40);
+        // Far below the least f32, which is rounded to zero or to it.
+        assert_eq!(scale.mean(0, 1, u64::MAX), 0.0);
+        assert_eq!(scale.mean(0, scale.quantize(0, f32::from_bits(7)), 1), f32::from_bits(7));
+    }
+
+    #[test]
+    fn values_out_of_range_are_brought_back() {
+        for rows in [1, 3, 1 << 20, (1 << 40) + 1, 1 << 61, u64::MAX] {
+            let scale = Scale::new(&[3.0], rows);
+            for value in [3.0, 100.0, f32::MAX, f32::INFINITY] {
+                let sum = i128::from(scale.quantize(0, value)) * i128::from(rows);
+                assert!(sum <= 1 << 62 || rows > 1 << 62, "{rows} rows of {value} sum to {sum}");
+                assert_eq!(scale.quantize(0, -value), -scale.quantize(0, value));
+            }
+        }
+    }
+
+    #[test]
+    fn a_scale_survives_the_wire() {
+        let scale = Scale::new(&[1.0, 0.0, 1e30, 1e-40], 12_345);
+        let bytes = postcard::to_allocvec(&scale).unwrap();
+        assert_eq!(postcard::from_bytes::<Scale>(&bytes).unwrap(), scale);
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_is_held_to_forty_bits(value: f32, above in 1.0f32..4.0) {
+            prop_assume!(value.is_finite());
+            let max = (value.abs() * above).min(f32::MAX);
+            let scale = Scale::new(&[max], 1000);
+            let held = scale.mean(0, scale.quantize(0, value), 1);
+            prop_assert!((f64::from(held) - f64::from(value)).abs() <= f64::from(max) * 2f64.powi(-40));
+        }
+
+        #[test]
+        fn a_mean_is_the_nearest_float(sum in -(1i64 << 62)..(1i64 << 62), count in 1u64..1 << 40) {
+            let scale = Scale::new(&[1.0], 1);
+            let mean = f64::from(scale.mean(0, sum, count));
+            // Compare |mean - quotient| with that of the neighbours, in units of 2^-40 / count, exactly.
+            let error = |v: f64| {
+                // v = m * 2^e with an integer m; here v is a multiple of 2^-100 at least.
+                let scaled = v * 2f64.powi(40);
+                let whole = scaled.floor();
+                (whole as i128 * i128::from(count) - i128::from(sum)) as f64 + (scaled - whole) * count as f64
+            };
+            let narrow = mean as f32;
+            for neighbour in [narrow.next_up(), narrow.next_down()] {
+                prop_assert!(error(mean).abs() <= error(neighbour.into()).abs() * (1.0 + 1e-9));
+            }
+        }
+
+        #[test]
+        fn distances_are_held_closely(values in prop::collection::vec(-1e6f32..1e6, 1..20)) {
+            let max: Vec<f32> = values.iter().map(|v| v.abs()).collect();
+            let scale = Scale::new(&max, 100);
+            let d2: f64 = values.iter().map(|&v| 4.0 * f64::from(v) * f64::from(v)).sum();
+            let close = |a: f64, b: f64| (a - b).abs() <= b * 1e-15;
+            prop_assert!(close(scale.distance2(scale.quantize_distance2(d2).into()), d2));
+            prop_assert!(close(scale.distance(scale.quantize_distance(d2.sqrt()).into()), d2.sqrt()));
+        }
+    }
 }

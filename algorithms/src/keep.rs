@@ -10,10 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// The `capacity` smallest keys offered, with `dimension` numbers each.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(bound(
-    serialize = "K: Serialize + Ord + Clone",
-    deserialize = "K: Deserialize<'de> + Ord"
-))]
+#[serde(bound(serialize = "K: Serialize + Ord + Clone", deserialize = "K: Deserialize<'de> + Ord"))]
 pub(crate) struct Smallest<K> {
     capacity: usize,
     dimension: usize,
@@ -25,12 +22,7 @@ pub(crate) struct Smallest<K> {
 impl<K: Ord + Copy> Smallest<K> {
     /// An empty set.
     pub(crate) fn new(capacity: usize, dimension: usize) -> Self {
-        Self {
-            capacity,
-            dimension,
-            heap: BinaryHeap::new(),
-            slab: Vec::new(),
-        }
+        Self { capacity, dimension, heap: BinaryHeap::new(), slab: Vec::new() }
     }
 
     /// Number of keys held.
@@ -41,11 +33,6 @@ impl<K: Ord + Copy> Smallest<K> {
     /// Numbers per key.
     pub(crate) fn dimension(&self) -> usize {
         self.dimension
-    }
-
-    /// Most keys held.
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
     }
 
     /// Whether `key` would be kept.

@@ -95,22 +95,13 @@ mod tests {
     fn test_vectors() {
         assert_eq!(hash(0, Purpose::Sample, 0, 0), 0xd1c0_2706_8798_4b37);
         assert_eq!(hash(42, Purpose::Sample, 0, 1), 0x3899_8fd8_3908_5b30);
-        assert_eq!(
-            hash(42, Purpose::Seeding, 3, u64::MAX),
-            0xf7f2_0159_ee56_eac3
-        );
-        assert_eq!(
-            hash(u64::MAX, Purpose::Draw, 7, 1_000_000),
-            0xb1d9_9f70_0701_69fa
-        );
+        assert_eq!(hash(42, Purpose::Seeding, 3, u64::MAX), 0xf7f2_0159_ee56_eac3);
+        assert_eq!(hash(u64::MAX, Purpose::Draw, 7, 1_000_000), 0xb1d9_9f70_0701_69fa);
         assert_eq!(hash(1, Purpose::Candidates, 0, 0), 0x3977_2aee_ff8e_924d);
         assert_eq!(hash(1, Purpose::Evaluation, 0, 0), 0xac00_e8f0_2f8c_2ce4);
         assert_eq!(hash(1, Purpose::Generate, 0, 0), 0x7f03_85d2_9e92_2734);
         assert_eq!(uniform(42, Purpose::Draw, 0, 0), 0.085_755_717_754_494_98);
-        assert_eq!(
-            rng(42, Purpose::Seeding, 0).next_u64(),
-            0x5379_958c_e1ae_f84f
-        );
+        assert_eq!(rng(42, Purpose::Seeding, 0).next_u64(), 0x5379_958c_e1ae_f84f);
     }
 
     #[test]

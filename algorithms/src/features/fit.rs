@@ -44,18 +44,10 @@ pub enum FeatureError {
 ///
 /// # Errors
 /// See [`FeatureError`].
-pub fn fit(
-    step: &Step,
-    moments: &Moments,
-    min: &[f32],
-    max: &[f32],
-) -> Result<Transform, FeatureError> {
+pub fn fit(step: &Step, moments: &Moments, min: &[f32], max: &[f32]) -> Result<Transform, FeatureError> {
     let dimension = moments.dimension();
     if min.len() != dimension || max.len() != dimension {
-        return Err(FeatureError::Dimension {
-            moments: dimension,
-            bounds: min.len().min(max.len()),
-        });
+        return Err(FeatureError::Dimension { moments: dimension, bounds: min.len().min(max.len()) });
     }
     if moments.count() == 0 {
         return Err(FeatureError::NoRows);
@@ -64,25 +56,15 @@ pub fn fit(
     match *step {
         Step::Standardize => Ok(Transform::Standardize {
             mean: narrow(&moments.mean()),
-            deviation: moments
-                .variance()
-                .iter()
-                .map(|v| one_if_zero(v.sqrt() as f32))
-                .collect(),
+            deviation: moments.variance().iter().map(|v| one_if_zero(v.sqrt() as f32)).collect(),
         }),
         Step::MinMax => Ok(Transform::MinMax {
             minimum: min.to_vec(),
-            range: min
-                .iter()
-                .zip(max)
-                .map(|(&a, &b)| one_if_zero(b - a))
-                .collect(),
+            range: min.iter().zip(max).map(|(&a, &b)| one_if_zero(b - a)).collect(),
         }),
         Step::L2Normalize => Ok(Transform::L2Normalize),
         Step::Pca { components } => pca(components, moments),
-        Step::Center => Ok(Transform::Center {
-            mean: narrow(&moments.mean()),
-        }),
+        Step::Center => Ok(Transform::Center { mean: narrow(&moments.mean()) }),
     }
 }
 
@@ -95,45 +77,27 @@ fn pca(components: usize, moments: &Moments) -> Result<Transform, FeatureError> 
     const MAX_ITERATIONS: usize = 100_000;
     let dimension = moments.dimension();
     if components == 0 || components > dimension {
-        return Err(FeatureError::Components {
-            components,
-            dimension,
-        });
+        return Err(FeatureError::Components { components, dimension });
     }
     let covariance = moments.covariance().ok_or(FeatureError::NoCovariance)?;
     let matrix = DMatrix::from_row_slice(dimension, dimension, &covariance);
     let eigen = SymmetricEigen::try_new(matrix, f64::EPSILON, MAX_ITERATIONS)
         .ok_or(FeatureError::NoConvergence { dimension })?;
     let mut order: Vec<usize> = (0..dimension).collect();
-    order.sort_by(|&a, &b| {
-        eigen.eigenvalues[b]
-            .total_cmp(&eigen.eigenvalues[a])
-            .then(a.cmp(&b))
-    });
+    order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]).then(a.cmp(&b)));
 
     let rows = moments.count() as f64;
     let unbiased = rows / (rows - 1.0).max(1.0);
-    let total: f64 = (0..dimension)
-        .map(|j| covariance[j * dimension + j])
-        .sum::<f64>()
-        * unbiased;
+    let total: f64 = (0..dimension).map(|j| covariance[j * dimension + j]).sum::<f64>() * unbiased;
     let mut vectors = Vec::with_capacity(components * dimension);
     let mut explained_variance = Vec::with_capacity(components);
     let mut explained_variance_ratio = Vec::with_capacity(components);
     for &index in &order[..components] {
         let variance = eigen.eigenvalues[index].max(0.0) * unbiased;
         explained_variance.push(variance as f32);
-        explained_variance_ratio.push(if total > 0.0 {
-            (variance / total) as f32
-        } else {
-            0.0
-        });
+        explained_variance_ratio.push(if total > 0.0 { (variance / total) as f32 } else { 0.0 });
         let vector: Vec<f64> = eigen.eigenvectors.column(index).iter().copied().collect();
-        let largest =
-            vector.iter().copied().fold(
-                0.0f64,
-                |best, v| if v.abs() > best.abs() { v } else { best },
-            );
+        let largest = vector.iter().copied().fold(0.0f64, |best, v| if v.abs() > best.abs() { v } else { best });
         let sign = if largest < 0.0 { -1.0 } else { 1.0 };
         vectors.extend(vector.iter().map(|v| (v * sign) as f32));
     }

@@ -7,10 +7,12 @@
 //! Fitting needs the data's [`Moments`], which are exact integers: they do not depend on how the rows were split.
 
 mod fit;
+mod invert;
 mod moments;
 mod pipeline;
 
 pub use fit::{FeatureError, fit};
+pub use invert::invert;
 pub use moments::Moments;
 pub(crate) use pipeline::normalize;
 pub use pipeline::{Pipeline, Transform};

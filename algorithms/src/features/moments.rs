@@ -39,29 +39,12 @@ impl Moments {
     ///
     /// Values outside the range are taken as if they lay on the nearer bound of twice the range.
     pub fn new(min: &[f32], max: &[f32], _rows: u64, covariance: bool) -> Self {
-        let middle: Vec<f64> = min
-            .iter()
-            .zip(max)
-            .map(|(&a, &b)| (f64::from(a) + f64::from(b)) / 2.0)
-            .collect();
-        let exponents = min
-            .iter()
-            .zip(max)
-            .map(|(&a, &b)| -exponent_above((f64::from(b) - f64::from(a)) / 2.0) as i16)
-            .collect();
+        let middle: Vec<f64> = min.iter().zip(max).map(|(&a, &b)| (f64::from(a) + f64::from(b)) / 2.0).collect();
+        let exponents =
+            min.iter().zip(max).map(|(&a, &b)| -exponent_above((f64::from(b) - f64::from(a)) / 2.0) as i16).collect();
         let d = middle.len();
-        let cross = covariance.then(|| Cross {
-            sums: vec![0; d],
-            products: vec![0; d * (d + 1) / 2],
-        });
-        Self {
-            middle,
-            exponents,
-            count: 0,
-            sums: vec![0; d],
-            squares: vec![0; d],
-            cross,
-        }
+        let cross = covariance.then(|| Cross { sums: vec![0; d], products: vec![0; d * (d + 1) / 2] });
+        Self { middle, exponents, count: 0, sums: vec![0; d], squares: vec![0; d], cross }
     }
 
     /// Number of columns.
@@ -76,10 +59,9 @@ impl Moments {
         self.count += (rows.len() / d) as u64;
         let quantize = |bits: i32, j: usize, value: f32| {
             let limit = power_of_two(bits);
-            ((f64::from(value) - self.middle[j])
-                * power_of_two(bits + i32::from(self.exponents[j])))
-            .clamp(-limit, limit)
-            .round_ties_even() as i64
+            ((f64::from(value) - self.middle[j]) * power_of_two(bits + i32::from(self.exponents[j])))
+                .clamp(-limit, limit)
+                .round_ties_even() as i64
         };
         for row in rows.chunks_exact(d) {
             for (j, &value) in row.iter().enumerate() {
@@ -88,11 +70,7 @@ impl Moments {
                 self.squares[j] += q * q;
             }
             if let Some(cross) = &mut self.cross {
-                let coarse: Vec<i64> = row
-                    .iter()
-                    .enumerate()
-                    .map(|(j, &v)| quantize(COARSE_BITS, j, v))
-                    .collect();
+                let coarse: Vec<i64> = row.iter().enumerate().map(|(j, &v)| quantize(COARSE_BITS, j, v)).collect();
                 let mut place = 0;
                 for i in 0..d {
                     cross.sums[i] += i128::from(coarse[i]);
@@ -136,11 +114,7 @@ impl Moments {
         (0..self.dimension())
             .map(|j| {
                 let step = power_of_two(-FINE_BITS - i32::from(self.exponents[j]));
-                if self.count == 0 {
-                    0.0
-                } else {
-                    self.middle[j] + self.sums[j] as f64 / rows * step
-                }
+                if self.count == 0 { 0.0 } else { self.middle[j] + self.sums[j] as f64 / rows * step }
             })
             .collect()
     }
@@ -163,11 +137,8 @@ impl Moments {
         let mut place = 0;
         for i in 0..d {
             for j in i..d {
-                let step = power_of_two(
-                    -2 * COARSE_BITS - i32::from(self.exponents[i]) - i32::from(self.exponents[j]),
-                );
-                let value =
-                    self.central(cross.products[place], cross.sums[i], cross.sums[j]) * step;
+                let step = power_of_two(-2 * COARSE_BITS - i32::from(self.exponents[i]) - i32::from(self.exponents[j]));
+                let value = self.central(cross.products[place], cross.sums[i], cross.sums[j]) * step;
                 matrix[i * d + j] = value;
                 matrix[j * d + i] = value;
                 place += 1;
@@ -182,10 +153,8 @@ impl Moments {
             return 0.0;
         }
         let n = self.count as f64;
-        let exact = i128::from(self.count)
-            .checked_mul(product)
-            .zip(a.checked_mul(b))
-            .and_then(|(x, y)| x.checked_sub(y));
+        let exact =
+            i128::from(self.count).checked_mul(product).zip(a.checked_mul(b)).and_then(|(x, y)| x.checked_sub(y));
         match exact {
             Some(numerator) => numerator as f64 / n / n,
             None => (product as f64 - a as f64 / n * b as f64) / n,

@@ -48,9 +48,7 @@ impl Transform {
     /// Number of columns it takes; `None` if any will do.
     pub fn input_dimension(&self) -> Option<usize> {
         match self {
-            Self::Standardize { mean, .. } | Self::Pca { mean, .. } | Self::Center { mean } => {
-                Some(mean.len())
-            }
+            Self::Standardize { mean, .. } | Self::Pca { mean, .. } | Self::Center { mean } => Some(mean.len()),
             Self::MinMax { minimum, .. } => Some(minimum.len()),
             Self::L2Normalize => None,
         }
@@ -59,13 +57,8 @@ impl Transform {
     /// Number of columns it gives for `input` columns.
     pub fn output_dimension(&self, input: usize) -> usize {
         match self {
-            Self::Pca {
-                mean, components, ..
-            } => components.len() / mean.len().max(1),
-            Self::Standardize { .. }
-            | Self::MinMax { .. }
-            | Self::L2Normalize
-            | Self::Center { .. } => input,
+            Self::Pca { mean, components, .. } => components.len() / mean.len().max(1),
+            Self::Standardize { .. } | Self::MinMax { .. } | Self::L2Normalize | Self::Center { .. } => input,
         }
     }
 
@@ -79,9 +72,7 @@ impl Transform {
                     normalize(row);
                 }
             }
-            Self::Pca {
-                mean, components, ..
-            } => {
+            Self::Pca { mean, components, .. } => {
                 kernel::project(rows, mean, components, spare);
                 std::mem::swap(rows, spare);
             }
@@ -109,19 +100,11 @@ impl Transform {
                 (at(minimum), at(maximum))
             }
             Self::L2Normalize => {
-                let low = minimum
-                    .iter()
-                    .map(|&v| if v < 0.0 { -1.0 } else { 0.0 })
-                    .collect();
-                let high = maximum
-                    .iter()
-                    .map(|&v| if v > 0.0 { 1.0 } else { 0.0 })
-                    .collect();
+                let low = minimum.iter().map(|&v| if v < 0.0 { -1.0 } else { 0.0 }).collect();
+                let high = maximum.iter().map(|&v| if v > 0.0 { 1.0 } else { 0.0 }).collect();
                 (low, high)
             }
-            Self::Pca {
-                mean, components, ..
-            } => pca_bounds(mean, components, minimum, maximum),
+            Self::Pca { mean, components, .. } => pca_bounds(mean, components, minimum, maximum),
         }
     }
 }
@@ -146,30 +129,12 @@ pub(crate) fn normalize(row: &mut [f32]) {
 }
 
 /// Each component is bounded by the box of its terms, and by the length of the longest centred row.
-fn pca_bounds(
-    mean: &[f32],
-    components: &[f32],
-    minimum: &[f32],
-    maximum: &[f32],
-) -> (Vec<f32>, Vec<f32>) {
+fn pca_bounds(mean: &[f32], components: &[f32], minimum: &[f32], maximum: &[f32]) -> (Vec<f32>, Vec<f32>) {
     // Enough for the rounding of a sum of many terms and of the components' length.
     const SLACK: f64 = 1e-5;
-    let low: Vec<f64> = minimum
-        .iter()
-        .zip(mean)
-        .map(|(&v, &m)| f64::from(v) - f64::from(m))
-        .collect();
-    let high: Vec<f64> = maximum
-        .iter()
-        .zip(mean)
-        .map(|(&v, &m)| f64::from(v) - f64::from(m))
-        .collect();
-    let longest = low
-        .iter()
-        .zip(&high)
-        .map(|(l, h)| (l * l).max(h * h))
-        .sum::<f64>()
-        .sqrt();
+    let low: Vec<f64> = minimum.iter().zip(mean).map(|(&v, &m)| f64::from(v) - f64::from(m)).collect();
+    let high: Vec<f64> = maximum.iter().zip(mean).map(|(&v, &m)| f64::from(v) - f64::from(m)).collect();
+    let longest = low.iter().zip(&high).map(|(l, h)| (l * l).max(h * h)).sum::<f64>().sqrt();
     let mut bounds = (Vec::new(), Vec::new());
     for component in components.chunks_exact(mean.len()) {
         let (mut least, mut greatest) = (0.0, 0.0);
@@ -178,12 +143,8 @@ fn pca_bounds(
             least += a.min(b);
             greatest += a.max(b);
         }
-        bounds
-            .0
-            .push((least.max(-longest) - SLACK * longest) as f32);
-        bounds
-            .1
-            .push((greatest.min(longest) + SLACK * longest) as f32);
+        bounds.0.push((least.max(-longest) - SLACK * longest) as f32);
+        bounds.1.push((greatest.min(longest) + SLACK * longest) as f32);
     }
     bounds
 }
@@ -200,19 +161,12 @@ pub struct Pipeline {
 impl Pipeline {
     /// A pipeline that changes nothing.
     pub fn new(input_dimension: usize) -> Self {
-        Self {
-            input_dimension,
-            transforms: Vec::new(),
-        }
+        Self { input_dimension, transforms: Vec::new() }
     }
 
     /// Number of columns of a row after the last transform.
     pub fn output_dimension(&self) -> usize {
-        self.transforms
-            .iter()
-            .fold(self.input_dimension, |dimension, transform| {
-                transform.output_dimension(dimension)
-            })
+        self.transforms.iter().fold(self.input_dimension, |dimension, transform| transform.output_dimension(dimension))
     }
 
     /// Adds a transform at the end.
@@ -222,10 +176,7 @@ impl Pipeline {
     pub fn push(&mut self, transform: Transform) {
         let dimension = self.output_dimension();
         let takes = transform.input_dimension().unwrap_or(dimension);
-        assert_eq!(
-            takes, dimension,
-            "the transform takes another number of columns"
-        );
+        assert_eq!(takes, dimension, "the transform takes another number of columns");
         self.transforms.push(transform);
     }
 
@@ -248,10 +199,6 @@ impl Pipeline {
     /// wider than needed after PCA.
     pub fn bounds(&self, minimum: &[f32], maximum: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let start = (minimum.to_vec(), maximum.to_vec());
-        self.transforms
-            .iter()
-            .fold(start, |(low, high), transform| {
-                transform.bounds(&low, &high)
-            })
+        self.transforms.iter().fold(start, |(low, high), transform| transform.bounds(&low, &high))
     }
 }

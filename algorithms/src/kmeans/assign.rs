@@ -32,9 +32,8 @@ pub fn assign_two(centroids: &Centroids, rows: &[f32], best: &mut [u32], second:
 /// # Panics
 /// If `row` is of another dimension.
 pub fn nearest(centroids: &Centroids, row: &[f32], count: usize) -> Vec<(u32, f64)> {
-    let mut all: Vec<(u32, f64)> = (0..centroids.len())
-        .map(|i| (i as u32, squared_distance(row, centroids.row(i))))
-        .collect();
+    let mut all: Vec<(u32, f64)> =
+        (0..centroids.len()).map(|i| (i as u32, squared_distance(row, centroids.row(i)))).collect();
     let order = |a: &(u32, f64), b: &(u32, f64)| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
     if count < all.len() {
         if count > 0 {

@@ -18,17 +18,9 @@ impl Centroids {
     /// If there are none, or if `values` is not a whole number of rows of `dimension` numbers.
     pub fn new(dimension: usize, values: Vec<f32>) -> Self {
         assert!(dimension > 0 && !values.is_empty(), "no centroids");
-        assert_eq!(
-            values.len() % dimension,
-            0,
-            "centroids of another dimension"
-        );
+        assert_eq!(values.len() % dimension, 0, "centroids of another dimension");
         let panels = Panels::new(dimension, &values);
-        Self {
-            dimension,
-            values,
-            panels,
-        }
+        Self { dimension, values, panels }
     }
 
     /// Number of centroids, k.

@@ -24,11 +24,7 @@ pub struct Params {
 
 impl Default for Params {
     fn default() -> Self {
-        Self {
-            metric: Metric::Euclidean,
-            max_iterations: 300,
-            tolerance: 1e-4,
-        }
+        Self { metric: Metric::Euclidean, max_iterations: 300, tolerance: 1e-4 }
     }
 }
 
@@ -59,18 +55,11 @@ pub fn fit(points: ArrayView2<'_, f32>, initial: ArrayView2<'_, f32>, params: &P
     assert_eq!(initial.ncols(), dimension, "centroids of another dimension");
     let mut rows: Vec<f32> = points.iter().copied().collect();
     let mut centroids: Vec<f32> = initial.iter().copied().collect();
-    let Params {
-        metric,
-        max_iterations,
-        tolerance,
-    } = *params;
+    let Params { metric, max_iterations, tolerance } = *params;
     let mean: Vec<f64> = match metric {
         Metric::Euclidean if points.nrows() > 0 => {
             let rows = points.nrows() as f64;
-            points
-                .axis_iter(Axis(1))
-                .map(|column| column.iter().map(|&v| f64::from(v)).sum::<f64>() / rows)
-                .collect()
+            points.axis_iter(Axis(1)).map(|column| column.iter().map(|&v| f64::from(v)).sum::<f64>() / rows).collect()
         }
         Metric::Euclidean | Metric::Cosine => vec![0.0; dimension],
     };
@@ -86,14 +75,7 @@ pub fn fit(points: ArrayView2<'_, f32>, initial: ArrayView2<'_, f32>, params: &P
             }
         }
     }
-    let mut fit = lloyd(
-        &rows,
-        dimension,
-        centroids,
-        metric,
-        max_iterations,
-        tolerance,
-    );
+    let mut fit = lloyd(&rows, dimension, centroids, metric, max_iterations, tolerance);
     for centroid in fit.centroids.chunks_exact_mut(dimension) {
         for (value, mean) in centroid.iter_mut().zip(&mean) {
             *value = (f64::from(*value) + mean) as f32;
@@ -119,17 +101,9 @@ pub fn lloyd(
     tolerance: f64,
 ) -> Fit {
     let n = points.len() / dimension;
-    assert_eq!(
-        points.len(),
-        n * dimension,
-        "points are not a whole number of rows"
-    );
+    assert_eq!(points.len(), n * dimension, "points are not a whole number of rows");
     let (minimum, maximum) = bounds(points, dimension);
-    let largest: Vec<f32> = minimum
-        .iter()
-        .zip(&maximum)
-        .map(|(a, b)| a.abs().max(b.abs()))
-        .collect();
+    let largest: Vec<f32> = minimum.iter().zip(&maximum).map(|(a, b)| a.abs().max(b.abs())).collect();
     let scale = Scale::new(&largest, n as u64);
     let mut moments = Moments::new(&minimum, &maximum, n as u64, false);
     moments.add_rows(points);
@@ -163,11 +137,7 @@ pub fn lloyd(
 
 /// Least and greatest value of each column; zeros without rows.
 fn bounds(points: &[f32], dimension: usize) -> (Vec<f32>, Vec<f32>) {
-    let first = if points.is_empty() {
-        vec![0.0; dimension]
-    } else {
-        points[..dimension].to_vec()
-    };
+    let first = if points.is_empty() { vec![0.0; dimension] } else { points[..dimension].to_vec() };
     let mut bounds = (first.clone(), first);
     for row in points.chunks_exact(dimension) {
         for (j, &value) in row.iter().enumerate() {

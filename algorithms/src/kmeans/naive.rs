@@ -5,17 +5,12 @@ use crate::fixed::Scale;
 /// The score of a row for a centroid: minus half the centroid's squared length, then one fused multiply-add per column.
 pub fn score(row: &[f32], centroid: &[f32]) -> f32 {
     let bias = super::centroids::bias(centroid);
-    row.iter()
-        .zip(centroid)
-        .fold(bias, |sum, (&x, &c)| x.mul_add(c, sum))
+    row.iter().zip(centroid).fold(bias, |sum, (&x, &c)| x.mul_add(c, sum))
 }
 
 /// The centroids of a row by descending score, ties by ascending index.
 pub fn ranking(row: &[f32], dimension: usize, centroids: &[f32]) -> Vec<u32> {
-    let scores: Vec<f32> = centroids
-        .chunks_exact(dimension)
-        .map(|centroid| score(row, centroid))
-        .collect();
+    let scores: Vec<f32> = centroids.chunks_exact(dimension).map(|centroid| score(row, centroid)).collect();
     let mut order: Vec<u32> = (0..scores.len() as u32).collect();
     // A stable sort keeps equal scores in the order of their indices; adding zero makes -0.0 equal to 0.0.
     order.sort_by(|&a, &b| (scores[b as usize] + 0.0).total_cmp(&(scores[a as usize] + 0.0)));
@@ -24,9 +19,7 @@ pub fn ranking(row: &[f32], dimension: usize, centroids: &[f32]) -> Vec<u32> {
 
 /// The label of each row.
 pub fn assign(rows: &[f32], dimension: usize, centroids: &[f32]) -> Vec<u32> {
-    rows.chunks_exact(dimension)
-        .map(|row| ranking(row, dimension, centroids)[0])
-        .collect()
+    rows.chunks_exact(dimension).map(|row| ranking(row, dimension, centroids)[0]).collect()
 }
 
 /// Squared distance, summed as [`squared_distance`](super::squared_distance) does: column j to partial sum j mod 8, then

@@ -25,12 +25,7 @@ pub struct Partial {
 impl Partial {
     /// The partial of no rows, for `k` clusters of `d` columns.
     pub fn new(k: usize, d: usize) -> Self {
-        Self {
-            dimension: d as u32,
-            sums: vec![0; k * d],
-            counts: vec![0; k],
-            inertia: 0,
-        }
+        Self { dimension: d as u32, sums: vec![0; k * d], counts: vec![0; k], inertia: 0 }
     }
 
     /// Adds another partial of the same shape.
@@ -38,16 +33,9 @@ impl Partial {
     /// # Panics
     /// If it is of another shape.
     pub fn merge(&mut self, other: &Self) {
-        let Self {
-            dimension,
-            sums,
-            counts,
-            inertia,
-        } = other;
+        let Self { dimension, sums, counts, inertia } = other;
         assert!(
-            self.dimension == *dimension
-                && self.sums.len() == sums.len()
-                && self.counts.len() == counts.len(),
+            self.dimension == *dimension && self.sums.len() == sums.len() && self.counts.len() == counts.len(),
             "partials of different shapes"
         );
         for (ours, theirs) in self.sums.iter_mut().zip(sums) {
@@ -66,11 +54,7 @@ impl Partial {
     pub fn add_rows(&mut self, centroids: &Centroids, scale: &Scale, rows: &[f32], labels: &[u32]) {
         let d = self.dimension as usize;
         assert_eq!(centroids.dimension(), d, "centroids of another dimension");
-        assert_eq!(
-            centroids.len(),
-            self.counts.len(),
-            "another number of centroids"
-        );
+        assert_eq!(centroids.len(), self.counts.len(), "another number of centroids");
         assert_eq!(scale.dimension(), d, "scale of another dimension");
         assert_eq!(rows.len(), labels.len() * d, "rows and labels disagree");
         for &label in labels {
@@ -86,10 +70,6 @@ impl Partial {
 
     /// Clusters without rows, ascending.
     pub fn empty(&self) -> Vec<u32> {
-        (0u32..)
-            .zip(&self.counts)
-            .filter(|&(_, &count)| count == 0)
-            .map(|(cluster, _)| cluster)
-            .collect()
+        (0u32..).zip(&self.counts).filter(|&(_, &count)| count == 0).map(|(cluster, _)| cluster).collect()
     }
 }

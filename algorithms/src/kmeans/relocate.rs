@@ -44,8 +44,7 @@ impl Farthest {
     /// # Panics
     /// If `values` is of another dimension.
     pub fn offer(&mut self, distance2: f64, row: u64, label: u32, values: &[f32]) {
-        self.0
-            .offer((Reverse(distance2.to_bits()), row, label), values);
+        self.0.offer((Reverse(distance2.to_bits()), row, label), values);
     }
 
     /// Takes in what another set kept.
@@ -93,9 +92,7 @@ pub fn relocate(partial: &mut Partial, empty: &[u32], far: &[Far], scale: &Scale
     let d = partial.dimension as usize;
     let mut waiting = empty.iter();
     let mut moved = 0;
-    let movable = |partial: &Partial, row: &Far| {
-        row.distance2 > 0.0 && partial.counts[row.label as usize] > 1
-    };
+    let movable = |partial: &Partial, row: &Far| row.distance2 > 0.0 && partial.counts[row.label as usize] > 1;
     for row in far {
         if !movable(partial, row) {
             continue;

@@ -22,15 +22,8 @@ pub struct Update {
 /// If the shapes do not agree.
 pub fn update(metric: Metric, previous: &Centroids, partial: &Partial, scale: &Scale) -> Update {
     let d = previous.dimension();
-    assert_eq!(
-        partial.dimension as usize, d,
-        "partial of another dimension"
-    );
-    assert_eq!(
-        partial.counts.len(),
-        previous.len(),
-        "another number of clusters"
-    );
+    assert_eq!(partial.dimension as usize, d, "partial of another dimension");
+    assert_eq!(partial.counts.len(), previous.len(), "another number of clusters");
     let mut centroids = previous.values().to_vec();
     let mut shift = 0.0;
     for (cluster, centroid) in centroids.chunks_exact_mut(d).enumerate() {
@@ -45,18 +38,12 @@ pub fn update(metric: Metric, previous: &Centroids, partial: &Partial, scale: &S
         match metric {
             Metric::Euclidean => {}
             // Rows that cancel out have no mean direction: the centroid stays.
-            Metric::Cosine if centroid.iter().all(|&v| v == 0.0) => {
-                centroid.copy_from_slice(previous.row(cluster))
-            }
+            Metric::Cosine if centroid.iter().all(|&v| v == 0.0) => centroid.copy_from_slice(previous.row(cluster)),
             Metric::Cosine => normalize(centroid),
         }
         shift += squared_distance(centroid, previous.row(cluster));
     }
-    Update {
-        centroids,
-        shift,
-        empty: partial.empty(),
-    }
+    Update { centroids, shift, empty: partial.empty() }
 }
 
 /// The shift at or below which k-means has converged: `tolerance` times the mean variance of the columns, as

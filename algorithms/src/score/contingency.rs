@@ -63,14 +63,9 @@ impl Contingency {
 
     /// The adjusted Rand index: 1 for equal partitions, about 0 for independent ones. An empty table scores 1.
     pub fn ari(&self) -> f64 {
-        let Margins {
-            classes,
-            clusters,
-            total,
-        } = self.margins();
+        let Margins { classes, clusters, total } = self.margins();
         let squares = |counts: &[u64]| counts.iter().map(|&c| u128::from(c).pow(2)).sum::<u128>();
-        let (n, same_class, same_cluster) =
-            (u128::from(total), squares(&classes), squares(&clusters));
+        let (n, same_class, same_cluster) = (u128::from(total), squares(&classes), squares(&clusters));
         let both: u128 = self.counts.values().map(|row| squares(row)).sum();
         // Ordered pairs of different rows: together in both, in one only, in none.
         let true_positive = (both - n) as f64;
@@ -88,11 +83,7 @@ impl Contingency {
     /// Mutual information over the arithmetic mean of the two entropies: 1 for equal partitions, 0 for independent ones.
     /// 1 if there is only one class and one cluster.
     pub fn nmi(&self) -> f64 {
-        let Margins {
-            classes,
-            clusters,
-            total,
-        } = self.margins();
+        let Margins { classes, clusters, total } = self.margins();
         let used = |counts: &[u64]| counts.iter().filter(|&&c| c > 0).count();
         match (used(&classes), used(&clusters)) {
             (0 | 1, 0 | 1) => return 1.0,
@@ -101,11 +92,7 @@ impl Contingency {
         }
         let n = total as f64;
         let entropy = |counts: &[u64]| {
-            -counts
-                .iter()
-                .filter(|&&c| c > 0)
-                .map(|&c| c as f64 / n * (c as f64 / n).ln())
-                .sum::<f64>()
+            -counts.iter().filter(|&&c| c > 0).map(|&c| c as f64 / n * (c as f64 / n).ln()).sum::<f64>()
         };
         let mut information = 0.0;
         for (row, &class) in self.counts.values().zip(&classes) {
@@ -128,11 +115,7 @@ impl Contingency {
             }
         }
         let total = classes.iter().sum();
-        Margins {
-            classes,
-            clusters,
-            total,
-        }
+        Margins { classes, clusters, total }
     }
 }
 
@@ -170,10 +153,7 @@ mod tests {
     #[test]
     fn empty_and_single() {
         assert_eq!((table(&[]).ari(), table(&[]).nmi()), (1.0, 1.0));
-        assert_eq!(
-            (table(&[("a", 3)]).ari(), table(&[("a", 3)]).nmi()),
-            (1.0, 1.0)
-        );
+        assert_eq!((table(&[("a", 3)]).ari(), table(&[("a", 3)]).nmi()), (1.0, 1.0));
     }
 
     #[test]

@@ -12,11 +12,7 @@ use crate::kmeans::squared_distance;
 /// If the shapes do not agree.
 pub fn davies_bouldin(centroids: &[f32], dimension: usize, mean_distance: &[f64]) -> f64 {
     let k = mean_distance.len();
-    assert_eq!(
-        centroids.len(),
-        k * dimension,
-        "one mean distance per centroid is needed"
-    );
+    assert_eq!(centroids.len(), k * dimension, "one mean distance per centroid is needed");
     let row = |i: usize| &centroids[i * dimension..][..dimension];
     let mut total = 0.0;
     for i in 0..k {

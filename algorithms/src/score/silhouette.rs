@@ -25,18 +25,8 @@ pub struct Silhouette {
 ///
 /// # Panics
 /// If the shapes do not agree or a label is k or more.
-pub fn silhouette(
-    points: &[f32],
-    dimension: usize,
-    labels: &[u32],
-    k: usize,
-    metric: Metric,
-) -> Silhouette {
-    assert_eq!(
-        points.len(),
-        labels.len() * dimension,
-        "points and labels disagree"
-    );
+pub fn silhouette(points: &[f32], dimension: usize, labels: &[u32], k: usize, metric: Metric) -> Silhouette {
+    assert_eq!(points.len(), labels.len() * dimension, "points and labels disagree");
     let mut points = points.to_vec();
     if metric == Metric::Cosine {
         points.chunks_exact_mut(dimension).for_each(normalize);
@@ -52,11 +42,7 @@ pub fn silhouette(
             let mut sums = vec![0.0; k];
             for (j, &label) in labels.iter().enumerate() {
                 let d2 = squared_distance(row(i), row(j));
-                sums[label as usize] += if metric == Metric::Cosine {
-                    d2 / 2.0
-                } else {
-                    d2.sqrt()
-                };
+                sums[label as usize] += if metric == Metric::Cosine { d2 / 2.0 } else { d2.sqrt() };
             }
             let own = labels[i] as usize;
             if counts[own] <= 1 {
@@ -67,11 +53,7 @@ pub fn silhouette(
                 .filter(|&c| c != own && counts[c] > 0)
                 .map(|c| sums[c] / counts[c] as f64)
                 .fold(f64::INFINITY, f64::min);
-            if b.is_finite() && a.max(b) > 0.0 {
-                (b - a) / a.max(b)
-            } else {
-                0.0
-            }
+            if b.is_finite() && a.max(b) > 0.0 { (b - a) / a.max(b) } else { 0.0 }
         })
         .collect();
     let mut per_cluster = vec![0.0; k];
@@ -82,9 +64,5 @@ pub fn silhouette(
         *sum /= count.max(1) as f64;
     }
     let mean = per_sample.iter().sum::<f64>() / labels.len().max(1) as f64;
-    Silhouette {
-        mean,
-        per_cluster,
-        per_sample,
-    }
+    Silhouette { mean, per_cluster, per_sample }
 }

@@ -18,14 +18,6 @@ use crate::random::{Purpose, uniform};
 /// One row's decision in a round of k-means||: it joins the candidates with probability
 /// `oversampling * distance2 / total`, where `distance2` is its squared distance to the nearest candidate so far and
 /// `total` the sum of these over all rows.
-pub fn draw(
-    seed: u64,
-    round: u64,
-    row: u64,
-    distance2: f32,
-    total: f64,
-    oversampling: f64,
-) -> bool {
-    total > 0.0
-        && uniform(seed, Purpose::Draw, round, row) < oversampling * f64::from(distance2) / total
+pub fn draw(seed: u64, round: u64, row: u64, distance2: f32, total: f64, oversampling: f64) -> bool {
+    total > 0.0 && uniform(seed, Purpose::Draw, round, row) < oversampling * f64::from(distance2) / total
 }

@@ -27,14 +27,8 @@ pub fn k_means_plus_plus(
     rng: &mut impl Rng,
 ) -> Vec<usize> {
     let n = points.len() / dimension;
-    assert!(
-        n > 0 && points.len() == n * dimension,
-        "points are not a whole number of rows"
-    );
-    assert!(
-        weights.is_none_or(|w| w.len() == n),
-        "one weight per point is needed"
-    );
+    assert!(n > 0 && points.len() == n * dimension, "points are not a whole number of rows");
+    assert!(weights.is_none_or(|w| w.len() == n), "one weight per point is needed");
     let mut chosen = Vec::with_capacity(k);
     if k == 0 {
         return chosen;
@@ -45,22 +39,14 @@ pub fn k_means_plus_plus(
 
     let first = Masses::new(n, weight).pick(rng);
     chosen.push(first);
-    let mut nearest: Vec<Nearest> = (0..n)
-        .map(|_| Nearest {
-            distance2: f64::INFINITY,
-            chosen: 0,
-        })
-        .collect();
+    let mut nearest: Vec<Nearest> = (0..n).map(|_| Nearest { distance2: f64::INFINITY, chosen: 0 }).collect();
     take_nearer(points, dimension, row(first), &[0.0], 0, &mut nearest);
     while chosen.len() < k {
         let masses = Masses::new(n, |i| weight(i) * nearest[i].distance2);
         let mut best: Option<(f64, usize, Vec<f64>)> = None;
         for _ in 0..trials {
             let candidate = masses.pick(rng);
-            let apart: Vec<f64> = chosen
-                .iter()
-                .map(|&c| kernel::squared_distance(row(c), row(candidate)))
-                .collect();
+            let apart: Vec<f64> = chosen.iter().map(|&c| kernel::squared_distance(row(c), row(candidate))).collect();
             let left = potential(points, dimension, row(candidate), &apart, &nearest, weights);
             if best.as_ref().is_none_or(|(least, ..)| left < *least) {
                 best = Some((left, candidate, apart));
@@ -69,14 +55,7 @@ pub fn k_means_plus_plus(
         let Some((_, candidate, apart)) = best else {
             break;
         };
-        take_nearer(
-            points,
-            dimension,
-            row(candidate),
-            &apart,
-            chosen.len() as u32,
-            &mut nearest,
-        );
+        take_nearer(points, dimension, row(candidate), &apart, chosen.len() as u32, &mut nearest);
         chosen.push(candidate);
     }
     chosen
@@ -97,8 +76,7 @@ impl Nearest {
         if apart[self.chosen as usize] >= 4.0 * self.distance2 {
             return None;
         }
-        Some(kernel::squared_distance(point, candidate))
-            .filter(|&distance2| distance2 < self.distance2)
+        Some(kernel::squared_distance(point, candidate)).filter(|&distance2| distance2 < self.distance2)
     }
 }
 
@@ -118,9 +96,7 @@ fn potential(
         .map(|(chunk, (points, nearest))| {
             let mut sum = 0.0;
             for (i, (point, nearest)) in points.chunks_exact(dimension).zip(nearest).enumerate() {
-                let distance2 = nearest
-                    .nearer(point, candidate, apart)
-                    .unwrap_or(nearest.distance2);
+                let distance2 = nearest.nearer(point, candidate, apart).unwrap_or(nearest.distance2);
                 sum += weights.map_or(1.0, |w| w[chunk * CHUNK + i]) * distance2;
             }
             sum
@@ -138,16 +114,13 @@ fn take_nearer(
     chosen: u32,
     nearest: &mut [Nearest],
 ) {
-    points
-        .par_chunks(CHUNK * dimension)
-        .zip(nearest.par_chunks_mut(CHUNK))
-        .for_each(|(points, nearest)| {
-            for (point, nearest) in points.chunks_exact(dimension).zip(nearest) {
-                if let Some(distance2) = nearest.nearer(point, candidate, apart) {
-                    *nearest = Nearest { distance2, chosen };
-                }
+    points.par_chunks(CHUNK * dimension).zip(nearest.par_chunks_mut(CHUNK)).for_each(|(points, nearest)| {
+        for (point, nearest) in points.chunks_exact(dimension).zip(nearest) {
+            if let Some(distance2) = nearest.nearer(point, candidate, apart) {
+                *nearest = Nearest { distance2, chosen };
             }
-        });
+        }
+    });
 }
 
 /// Cumulated masses, for drawing indices in proportion to mass.
@@ -175,11 +148,7 @@ impl Masses {
             let target = u * total;
             // Rounding may lift the target to the total: then the last index with mass.
             let past = self.0.partition_point(|&sum| sum <= target);
-            if past < n {
-                past
-            } else {
-                self.0.partition_point(|&sum| sum < total)
-            }
+            if past < n { past } else { self.0.partition_point(|&sum| sum < total) }
         } else {
             ((u * n as f64) as usize).min(n - 1)
         }
@@ -206,15 +175,12 @@ mod tests {
 
     #[test]
     fn far_groups_get_one_centroid_each() {
-        let points: Vec<f32> = (0..300)
-            .flat_map(|i| [(i % 5) as f32 * 1000.0, (i / 5) as f32 * 0.01])
-            .collect();
+        let points: Vec<f32> = (0..300).flat_map(|i| [(i % 5) as f32 * 1000.0, (i / 5) as f32 * 0.01]).collect();
         for seed in 0..20 {
-            let mut groups: Vec<usize> =
-                k_means_plus_plus(&points, 2, None, 5, &mut rng(seed, Purpose::Seeding, 0))
-                    .into_iter()
-                    .map(|i| i % 5)
-                    .collect();
+            let mut groups: Vec<usize> = k_means_plus_plus(&points, 2, None, 5, &mut rng(seed, Purpose::Seeding, 0))
+                .into_iter()
+                .map(|i| i % 5)
+                .collect();
             groups.sort_unstable();
             assert_eq!(groups, [0, 1, 2, 3, 4]);
         }
@@ -223,16 +189,8 @@ mod tests {
     #[test]
     fn weightless_points_are_never_chosen_while_others_remain() {
         let points: Vec<f32> = (0..40).map(|i| i as f32).collect();
-        let weights: Vec<f64> = (0..40)
-            .map(|i| if i % 4 == 0 { 2.0 } else { 0.0 })
-            .collect();
-        let chosen = k_means_plus_plus(
-            &points,
-            1,
-            Some(&weights),
-            10,
-            &mut rng(3, Purpose::Candidates, 0),
-        );
+        let weights: Vec<f64> = (0..40).map(|i| if i % 4 == 0 { 2.0 } else { 0.0 }).collect();
+        let chosen = k_means_plus_plus(&points, 1, Some(&weights), 10, &mut rng(3, Purpose::Candidates, 0));
         let mut sorted = chosen.clone();
         sorted.sort_unstable();
         assert_eq!(sorted, (0..40).step_by(4).collect::<Vec<_>>());
@@ -240,13 +198,7 @@ mod tests {
 
     #[test]
     fn more_centroids_than_different_points() {
-        let chosen = k_means_plus_plus(
-            &[1.0, 1.0, 2.0],
-            1,
-            None,
-            5,
-            &mut rng(0, Purpose::Seeding, 0),
-        );
+        let chosen = k_means_plus_plus(&[1.0, 1.0, 2.0], 1, None, 5, &mut rng(0, Purpose::Seeding, 0));
         assert_eq!(chosen.len(), 5);
         assert!(chosen.contains(&2));
     }
@@ -255,13 +207,8 @@ mod tests {
     fn the_number_of_threads_does_not_matter() {
         let points: Vec<f32> = (0..6000).map(|i| (i * 7919 % 1009) as f32 / 10.0).collect();
         let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
-            pool.install(|| {
-                k_means_plus_plus(&points, 2, None, 20, &mut rng(9, Purpose::Seeding, 0))
-            })
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| k_means_plus_plus(&points, 2, None, 20, &mut rng(9, Purpose::Seeding, 0)))
         };
         assert_eq!(run(1), run(3));
     }

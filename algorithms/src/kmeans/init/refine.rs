@@ -15,15 +15,8 @@ pub fn refine(
     iterations: usize,
 ) -> Vec<f32> {
     let n = points.len() / dimension;
-    assert_eq!(
-        points.len(),
-        n * dimension,
-        "points are not a whole number of rows"
-    );
-    assert!(
-        weights.is_none_or(|w| w.len() == n),
-        "one weight per point is needed"
-    );
+    assert_eq!(points.len(), n * dimension, "points are not a whole number of rows");
+    assert!(weights.is_none_or(|w| w.len() == n), "one weight per point is needed");
     let mut centroids = Centroids::new(dimension, centroids);
     let k = centroids.len();
     let mut labels = vec![0; n];
@@ -70,17 +63,11 @@ mod tests {
 
     #[test]
     fn a_centroid_without_points_stays() {
-        assert_eq!(
-            refine(&[0.0, 2.0], 1, None, vec![1.0, 100.0], 5),
-            [1.0, 100.0]
-        );
+        assert_eq!(refine(&[0.0, 2.0], 1, None, vec![1.0, 100.0], 5), [1.0, 100.0]);
     }
 
     #[test]
     fn no_iterations_change_nothing() {
-        assert_eq!(
-            refine(&[0.0, 2.0], 1, None, vec![0.0, 100.0], 0),
-            [0.0, 100.0]
-        );
+        assert_eq!(refine(&[0.0, 2.0], 1, None, vec![0.0, 100.0], 0), [0.0, 100.0]);
     }
 }

@@ -6,125 +6,142 @@
 //! is remembered.
 //!
 //! Every path gives the same bits. The score of a row for a centroid is ONE chain of fused multiply-adds over the
-//! columns in order; vector units only do several such chains side by side.
+//! columns in order; vector units only do several such chains side by side. Loops over a single row (quantising,
+//! distances) use no fused operations and a fixed order, so that the compiler may widen them freely.
 //!
-//! This is the only module with `unsafe` code.
+//! This is the only module with `unsafe` code: loads through pointers in the tiles, and calls of functions compiled for
+//! instructions that were found at run time.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod panels;
 mod portable;
+mod rows;
+#[cfg(test)]
+mod tests;
 
-use crate::fixed::Scale;
-use crate::kmeans::Centroids;
-use crate::kmeans::centroids::bias;
-use crate::lanes;
+pub(crate) use panels::Panels;
+pub(crate) use rows::{accumulate, project, squared_distance};
 
-/// Centroids per panel.
-pub(crate) const WIDTH: usize = 16;
-
-/// One number for each centroid of a panel.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-pub(crate) struct Lane(pub(crate) [f32; WIDTH]);
-
-/// Centroids packed sixteen to a panel, column by column.
-#[derive(Clone, Debug)]
-pub(crate) struct Panels {
-    len: usize,
-    dimension: usize,
-    /// Panel after panel, `dimension` lanes each. Padding is zero.
-    coefficients: Vec<Lane>,
-    /// One lane per panel: minus half the squared length of each centroid; minus infinity for padding, so that it never
-    /// wins.
-    bias: Vec<Lane>,
+/// The instructions that the assignment step uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// Whatever the compiler was told to use; the twin that the others are tested against.
+    Portable,
+    /// 256-bit vectors with fused multiply-add.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// 512-bit vectors.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
-impl Panels {
-    /// Packs centroids given row by row.
-    pub(crate) fn new(dimension: usize, values: &[f32]) -> Self {
-        let len = values.len() / dimension;
-        let count = len.div_ceil(WIDTH);
-        let mut coefficients = vec![Lane([0.0; WIDTH]); count * dimension];
-        let mut biases = vec![Lane([f32::NEG_INFINITY; WIDTH]); count];
-        for (i, centroid) in values.chunks_exact(dimension).enumerate() {
-            let (panel, lane) = (i / WIDTH, i % WIDTH);
-            biases[panel].0[lane] = bias(centroid);
-            for (j, &value) in centroid.iter().enumerate() {
-                coefficients[panel * dimension + j].0[lane] = value;
-            }
-        }
-        Self {
-            len,
-            dimension,
-            coefficients,
-            bias: biases,
+impl Level {
+    /// Every level that this machine can run, slowest first.
+    pub(crate) fn available() -> impl Iterator<Item = Self> {
+        [
+            Self::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512,
+        ]
+        .into_iter()
+        .filter(|level| level.is_available())
+    }
+
+    /// The fastest level of this machine.
+    fn best() -> Self {
+        Self::available().last().unwrap_or(Self::Portable)
+    }
+
+    fn is_available(self) -> bool {
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => is_x86_feature_detected!("avx512f"),
         }
     }
 }
 
 /// See [`crate::kmeans::assign`].
 pub(crate) fn assign(panels: &Panels, rows: &[f32], labels: &mut [u32]) {
-    assert_eq!(
-        rows.len(),
-        labels.len() * panels.dimension,
-        "rows and labels disagree"
-    );
-    portable::assign(panels, rows, labels);
+    assign_at(Level::best(), panels, rows, labels);
+}
+
+/// [`assign`] with chosen instructions.
+///
+/// # Panics
+/// If the machine lacks them, or the shapes do not agree.
+pub(crate) fn assign_at(level: Level, panels: &Panels, rows: &[f32], labels: &mut [u32]) {
+    assert_eq!(rows.len(), labels.len() * panels.dimension(), "rows and labels disagree");
+    assert!(level.is_available(), "the machine lacks {level:?}");
+    match level {
+        Level::Portable => portable::assign(panels, rows, labels),
+        // SAFETY: the machine has these instructions, as was asserted.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { avx2::assign(panels, rows, labels) },
+        // SAFETY: the machine has these instructions, as was asserted.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { avx512::assign(panels, rows, labels) },
+    }
 }
 
 /// See [`crate::kmeans::assign_two`].
 pub(crate) fn assign_two(panels: &Panels, rows: &[f32], best: &mut [u32], second: &mut [u32]) {
-    assert_eq!(
-        rows.len(),
-        best.len() * panels.dimension,
-        "rows and labels disagree"
-    );
+    assign_two_at(Level::best(), panels, rows, best, second);
+}
+
+/// [`assign_two`] with chosen instructions.
+///
+/// # Panics
+/// If the machine lacks them, or the shapes do not agree.
+pub(crate) fn assign_two_at(level: Level, panels: &Panels, rows: &[f32], best: &mut [u32], second: &mut [u32]) {
+    assert_eq!(rows.len(), best.len() * panels.dimension(), "rows and labels disagree");
     assert_eq!(best.len(), second.len(), "labels of different lengths");
-    portable::assign_two(panels, rows, best, second);
-}
-
-/// Adds quantised rows to their clusters' sums; gives the quantised sum of their squared distances.
-pub(crate) fn accumulate(
-    centroids: &Centroids,
-    scale: &Scale,
-    rows: &[f32],
-    labels: &[u32],
-    sums: &mut [i64],
-) -> i128 {
-    let d = centroids.dimension();
-    let mut inertia = 0;
-    for (row, &label) in rows.chunks_exact(d).zip(labels) {
-        for (j, (sum, &value)) in sums[label as usize * d..][..d]
-            .iter_mut()
-            .zip(row)
-            .enumerate()
-        {
-            *sum += scale.quantize(j, value);
-        }
-        inertia += i128::from(
-            scale.quantize_distance2(lanes::squared_distance(row, centroids.row(label as usize))),
-        );
+    assert!(level.is_available(), "the machine lacks {level:?}");
+    match level {
+        Level::Portable => portable::assign_two(panels, rows, best, second),
+        // SAFETY: the machine has these instructions, as was asserted.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { avx2::assign_two(panels, rows, best, second) },
+        // SAFETY: the machine has these instructions, as was asserted. Those of AVX2 come with those of AVX-512.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { avx2::assign_two(panels, rows, best, second) },
     }
-    inertia
 }
 
-/// Squared distance of two rows.
-pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
-    lanes::squared_distance(a, b)
+/// The two best scores of a row so far.
+#[derive(Clone, Copy, Debug)]
+struct Two {
+    scores: [f32; 2],
+    labels: [u32; 2],
 }
 
-/// The principal components of rows: `components * (row - mean)`.
-pub(crate) fn project(rows: &[f32], mean: &[f32], components: &[f32], out: &mut Vec<f32>) {
-    let d = mean.len();
-    out.clear();
-    let mut centred = vec![0.0f64; d];
-    for row in rows.chunks_exact(d) {
-        for ((c, &x), &m) in centred.iter_mut().zip(row).zip(mean) {
-            *c = f64::from(x) - f64::from(m);
+impl Two {
+    /// No centroid looked at yet.
+    const NONE: Self = Self { scores: [f32::NEG_INFINITY; 2], labels: [u32::MAX; 2] };
+
+    /// Looks at a panel's scores. Centroids must come in the order of their indices.
+    #[inline]
+    fn take(&mut self, first: usize, scores: &[f32]) {
+        for (index, &score) in (first as u32..).zip(scores) {
+            if score > self.scores[0] || self.labels[0] == u32::MAX {
+                *self = Self { scores: [score, self.scores[0]], labels: [index, self.labels[0]] };
+            } else if score > self.scores[1] || self.labels[1] == u32::MAX {
+                (self.scores[1], self.labels[1]) = (score, index);
+            }
         }
-        out.extend(
-            components
-                .chunks_exact(d)
-                .map(|component| lanes::dot(&centred, component) as f32),
-        );
+    }
+
+    /// Whether a panel whose best score is `score` can change anything.
+    #[inline]
+    fn admits(&self, score: f32) -> bool {
+        score > self.scores[1] || self.labels[1] == u32::MAX
     }
 }

@@ -1,0 +1,134 @@
+//! The assignment step with 512-bit vectors.
+//!
+//! A tile is 12 rows x 2 panels: 24 accumulators, 2 registers for a column of each panel and 1 for a row's value, of 32. A
+//! last panel without a partner makes tiles of 12 rows x 1 panel.
+
+use std::arch::x86_64::*;
+
+use super::panels::{Panel, Panels};
+
+/// Rows per tile.
+const ROWS: usize = 12;
+/// Most rows per chunk.
+const CHUNK: usize = 240;
+
+/// The scores of `R` rows for `P` panels.
+///
+/// # Safety
+/// `rows` must point to `R` rows of as many numbers as each panel has columns.
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn tile<const R: usize, const P: usize>(panels: [Panel<'_>; P], rows: *const f32) -> [[__m512; P]; R] {
+    let d = panels[0].columns.len();
+    let mut start = [_mm512_setzero_ps(); P];
+    for (start, panel) in start.iter_mut().zip(&panels) {
+        // SAFETY: a lane holds sixteen numbers.
+        *start = unsafe { _mm512_loadu_ps(panel.bias.0.as_ptr()) };
+    }
+    let mut sums = [start; R];
+    for j in 0..d {
+        let mut c = [_mm512_setzero_ps(); P];
+        for (c, panel) in c.iter_mut().zip(&panels) {
+            // SAFETY: all panels have `d` columns, and a lane holds sixteen numbers.
+            *c = unsafe { _mm512_loadu_ps(panel.columns.get_unchecked(j).0.as_ptr()) };
+        }
+        for (r, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: `r < R` and `j < d`, so this is within the rows that the caller promises.
+            let x = _mm512_set1_ps(unsafe { *rows.add(r * d + j) });
+            for p in 0..P {
+                sum[p] = _mm512_fmadd_ps(x, c[p], sum[p]);
+            }
+        }
+    }
+    sums
+}
+
+/// The best score of each of sixteen lanes so far, and whose it is.
+#[derive(Clone, Copy)]
+struct Best {
+    score: __m512,
+    label: __m512i,
+}
+
+impl Best {
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn none() -> Self {
+        Self { score: _mm512_set1_ps(f32::NEG_INFINITY), label: _mm512_setzero_si512() }
+    }
+
+    /// Looks at the scores of a panel. A later centroid must be strictly better, so the lowest index wins ties.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn take(&mut self, score: __m512, label: __m512i) {
+        let better = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(score, self.score);
+        self.score = _mm512_mask_mov_ps(self.score, better, score);
+        self.label = _mm512_mask_mov_epi32(self.label, better, label);
+    }
+
+    /// The label of the best lane, the lowest where lanes are equal.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn label(self) -> u32 {
+        let highest = _mm512_set1_ps(_mm512_reduce_max_ps(self.score));
+        let equal = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(self.score, highest);
+        _mm512_mask_reduce_min_epu32(equal, self.label)
+    }
+}
+
+/// Takes a chunk of rows through `P` panels.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn pass<const P: usize>(panels: [Panel<'_>; P], rows: &[f32], best: &mut [Best]) {
+    let d = panels[0].columns.len();
+    assert!(panels.iter().all(|panel| panel.columns.len() == d) && rows.len() == best.len() * d);
+    let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    let mut labels = [lanes; P];
+    for (labels, panel) in labels.iter_mut().zip(&panels) {
+        *labels = _mm512_add_epi32(lanes, _mm512_set1_epi32(panel.first as i32));
+    }
+    let mut tiles = best.chunks_exact_mut(ROWS);
+    let mut place = rows.as_ptr();
+    for best in &mut tiles {
+        // SAFETY: there are `ROWS` more rows, one for each of the tile's bests.
+        let scores = unsafe { tile::<ROWS, P>(panels, place) };
+        for (best, scores) in best.iter_mut().zip(scores) {
+            for p in 0..P {
+                best.take(scores[p], labels[p]);
+            }
+        }
+        // SAFETY: the tile's rows end within `rows` or at its end.
+        place = unsafe { place.add(ROWS * d) };
+    }
+    for best in tiles.into_remainder() {
+        // SAFETY: there is one more row for each remaining best.
+        let scores = unsafe { tile::<1, P>(panels, place) };
+        for p in 0..P {
+            best.take(scores[0][p], labels[p]);
+        }
+        // SAFETY: the row ends within `rows` or at its end.
+        place = unsafe { place.add(d) };
+    }
+}
+
+/// See [`super::assign`].
+#[target_feature(enable = "avx512f")]
+pub(super) fn assign(panels: &Panels, rows: &[f32], labels: &mut [u32]) {
+    let d = panels.dimension();
+    let most = panels.chunk(ROWS, CHUNK);
+    let mut best = [Best::none(); CHUNK];
+    for (rows, labels) in rows.chunks(most * d).zip(labels.chunks_mut(most)) {
+        let best = &mut best[..labels.len()];
+        best.fill(Best::none());
+        let mut panels = panels.iter();
+        while let Some(first) = panels.next() {
+            match panels.next() {
+                Some(second) => pass([first, second], rows, best),
+                None => pass([first], rows, best),
+            }
+        }
+        for (label, best) in labels.iter_mut().zip(best) {
+            *label = best.label();
+        }
+    }
+}
