@@ -1,2 +1,84 @@
-//! coterie
-fn main() {}
+//! `coterie`: every role of the product in one binary, chosen by a subcommand.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+// A command-line program talks to its terminal.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod crd;
+mod failure;
+mod generate;
+mod manifest;
+mod observability;
+mod progress;
+mod results;
+mod run;
+mod serve;
+mod signals;
+mod size;
+mod validate;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+// musl's own allocator is slow when threads share it.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Finds the groups in millions to billions of vectors, and serves the answer.
+///
+/// Exit codes: 0 done; 64 the manifest or the command line asks for something impossible; 65 the data cannot be used; 66
+/// access denied; 75 a failure that may pass, try again.
+#[derive(Parser)]
+#[command(name = "coterie", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log on standard error, as in `info` or `coterie_worker=debug`.
+    #[arg(long, global = true, env = "COTERIE_LOG", default_value = "warn", value_name = "FILTER")]
+    log: String,
+    /// Log lines as JSON.
+    #[arg(long, global = true, env = "COTERIE_LOG_JSON")]
+    log_json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Run),
+    Serve(serve::Serve),
+    Validate(validate::Validate),
+    Crd(crd::Crd),
+    Generate(generate::Generate),
+    Worker(worker::Worker),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            // Help and version are answers, not errors.
+            return if error.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
+        }
+    };
+    // All TLS of the process: object stores, and the run's own connections.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let result = observability::init(&cli.log, cli.log_json).and_then(|()| match cli.command {
+        Command::Run(command) => command.execute(),
+        Command::Serve(command) => command.execute(),
+        Command::Validate(command) => command.execute(),
+        Command::Crd(command) => command.execute(),
+        Command::Generate(command) => command.execute(),
+        Command::Worker(command) => command.execute(),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.exit_code)
+        }
+    }
+}

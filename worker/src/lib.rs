@@ -1,1 +1,24 @@
-//! coterie-worker
+//! A training run: one coordinator, many shard workers, one model.
+//!
+//! | module | concern |
+//! |---|---|
+//! | [`session`] | pure: who is alive, who owns which split, what the current step still lacks |
+//! | [`machine`] | what an algorithm brings to the session: steps out, merged partials in |
+//! | [`kmeans`] | k-means as such a machine (pure), and the workers' side of its steps |
+//! | [`coordinator`] | the tonic shell around session and machine; checkpoints |
+//! | [`shard`] | a worker process: register, poll, compute, submit; the split store |
+//! | [`publish`] | the outcome of a run as a model version |
+//! | [`standalone`] | a whole run as one process tree on this machine |
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod config;
+pub mod coordinator;
+pub mod error;
+pub mod kmeans;
+pub mod machine;
+pub mod publish;
+pub mod session;
+pub mod shard;
+pub mod standalone;
+pub mod tls;

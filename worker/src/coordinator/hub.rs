@@ -1,0 +1,125 @@
+//! What the coordinator's handlers and its driver share: the session behind one lock, and a bell that rings on change.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    error::RunError,
+    machine::Position,
+    publish::summary::Cost,
+    session::{Limits, Millis, Session, StepId, WorkerId},
+};
+
+/// What handlers tell the driver.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// An accepted partial of the current step.
+    Partial(Bytes),
+    /// The run cannot go on.
+    Fatal(RunError),
+}
+
+/// What a worker last said of itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Report {
+    pub(super) rows_done: u64,
+    pub(super) bytes_read: u64,
+    pub(super) cpu_millis: u64,
+    pub(super) peak_rss_bytes: u64,
+}
+
+/// The part behind the lock. Nothing slow happens while it is held.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) session: Session,
+    /// The current step, encoded.
+    pub(super) payload: Option<(StepId, Bytes)>,
+    /// Contributions accepted in the current step.
+    pub(super) accepted: usize,
+    /// The run is over; `true` if it failed.
+    pub(super) finished: Option<bool>,
+    pub(super) reports: BTreeMap<WorkerId, Report>,
+    pub(super) position: Position,
+    pub(super) rows_per_second: f64,
+    /// Summary or error, once the run is over.
+    pub(super) outcome: Option<Result<Bytes, RunError>>,
+}
+
+/// Shared by all handlers.
+#[derive(Debug)]
+pub(super) struct Hub {
+    pub(super) run: String,
+    pub(super) epoch: u64,
+    pub(super) limits: Limits,
+    pub(super) job: Bytes,
+    pub(super) plan: Bytes,
+    pub(super) events: mpsc::UnboundedSender<Event>,
+    opened: Instant,
+    state: Mutex<State>,
+    bell: watch::Sender<u64>,
+}
+
+impl Hub {
+    pub(super) fn new(
+        (run, epoch): (String, u64),
+        limits: Limits,
+        (job, plan): (Bytes, Bytes),
+        weights: Vec<u64>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        Self {
+            run,
+            epoch,
+            limits,
+            job,
+            plan,
+            events,
+            opened: Instant::now(),
+            state: Mutex::new(State {
+                session: Session::new(weights, limits, Millis(0)),
+                payload: None,
+                accepted: 0,
+                finished: None,
+                reports: BTreeMap::new(),
+                position: Position::default(),
+                rows_per_second: 0.0,
+                outcome: None,
+            }),
+            bell: watch::Sender::new(0),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn now(&self) -> Millis {
+        Millis(self.opened.elapsed().as_millis() as u64)
+    }
+
+    /// Tells waiting polls that there may be something for them.
+    pub(super) fn ring(&self) {
+        self.bell.send_modify(|rings| *rings += 1);
+    }
+
+    pub(super) fn listen(&self) -> watch::Receiver<u64> {
+        self.bell.subscribe()
+    }
+
+    pub(super) fn cost(&self) -> Cost {
+        let state = self.lock();
+        let mut cost = Cost { seconds: self.opened.elapsed().as_secs_f64(), ..Cost::default() };
+        for report in state.reports.values() {
+            cost.cpu_seconds += report.cpu_millis as f64 / 1e3;
+            cost.bytes_read += report.bytes_read;
+            cost.peak_rss_bytes = cost.peak_rss_bytes.max(report.peak_rss_bytes);
+        }
+        cost
+    }
+}

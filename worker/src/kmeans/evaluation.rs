@@ -1,0 +1,119 @@
+//! Statistics of the final clusters, as an order-free partial.
+
+use coterie_algorithms::{
+    fixed::Scale,
+    kmeans::{self, Centroids, init::Sample},
+    random::{Purpose, hash},
+};
+use serde::{Deserialize, Serialize};
+
+/// Rows named as examples of a cluster.
+pub const EXEMPLARS: usize = 3;
+
+/// Statistics of one cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClusterTally {
+    /// Sum of distances to the centroid, fixed point.
+    pub distance: i128,
+    /// Sum of squared distances to the centroid, fixed point.
+    pub inertia: i128,
+    /// Greatest squared distance to the centroid.
+    pub radius2: f64,
+    /// The rows nearest to the centroid: (squared distance, ordinal), ascending.
+    pub exemplars: Vec<(f64, u64)>,
+}
+
+/// What [`super::Step::Evaluate`] collects.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Sums per cluster at the final centroids.
+    pub sums: kmeans::Partial,
+    /// Per cluster.
+    pub clusters: Vec<ClusterTally>,
+    /// Sampled rows; each is the row followed by its label as the last value.
+    pub sample: Sample,
+}
+
+impl Evaluation {
+    /// Nothing seen yet, for k clusters of dimension d and a sample of `sample` rows.
+    #[must_use]
+    pub fn new(k: usize, dimension: usize, sample: usize) -> Self {
+        Self {
+            sums: kmeans::Partial::new(k, dimension),
+            clusters: vec![ClusterTally::default(); k],
+            sample: Sample::new(sample, dimension + 1),
+        }
+    }
+
+    /// Adds rows whose labels are known. `first` is the ordinal of the first row; `buffer` is scratch space.
+    #[allow(clippy::too_many_arguments)]
+    pub fn add_rows(
+        &mut self,
+        centroids: &Centroids,
+        scale: &Scale,
+        seed: u64,
+        first: u64,
+        rows: &[f32],
+        labels: &[u32],
+        buffer: &mut Vec<f32>,
+    ) {
+        self.sums.add_rows(centroids, scale, rows, labels);
+        let dimension = centroids.dimension();
+        for (at, (row, &label)) in rows.chunks_exact(dimension).zip(labels).enumerate() {
+            let ordinal = first + at as u64;
+            let distance2 = kmeans::squared_distance(row, centroids.row(label as usize));
+            let tally = &mut self.clusters[label as usize];
+            tally.distance += i128::from(scale.quantize_distance(distance2.sqrt()));
+            tally.inertia += i128::from(scale.quantize_distance2(distance2));
+            tally.radius2 = tally.radius2.max(distance2);
+            tally.offer(distance2, ordinal);
+            let key = hash(seed, Purpose::Evaluation, 0, ordinal);
+            if self.sample.admits(key, ordinal) {
+                buffer.clear();
+                buffer.extend_from_slice(row);
+                // Labels are far below 2^24 in a sample that is scored, and restored from the bits in any case.
+                buffer.push(f32::from_bits(label));
+                self.sample.offer(key, ordinal, buffer);
+            }
+        }
+    }
+
+    /// Adds another partial.
+    pub fn merge(&mut self, other: Self) {
+        self.sums.merge(&other.sums);
+        for (mine, theirs) in self.clusters.iter_mut().zip(other.clusters) {
+            mine.distance += theirs.distance;
+            mine.inertia += theirs.inertia;
+            mine.radius2 = mine.radius2.max(theirs.radius2);
+            for (distance2, ordinal) in theirs.exemplars {
+                mine.offer(distance2, ordinal);
+            }
+        }
+        self.sample.merge(other.sample);
+    }
+
+    /// The sample's rows and labels.
+    #[must_use]
+    pub fn into_sample(self, dimension: usize) -> (Vec<f32>, Vec<u32>) {
+        let (_, values) = self.sample.into_rows();
+        let mut rows = Vec::with_capacity(values.len() / (dimension + 1) * dimension);
+        let mut labels = Vec::with_capacity(values.len() / (dimension + 1));
+        for entry in values.chunks_exact(dimension + 1) {
+            rows.extend_from_slice(&entry[..dimension]);
+            labels.push(entry[dimension].to_bits());
+        }
+        (rows, labels)
+    }
+}
+
+impl ClusterTally {
+    fn offer(&mut self, distance2: f64, ordinal: u64) {
+        let key = (distance2, ordinal);
+        if self.exemplars.len() == EXEMPLARS && self.exemplars.last().is_some_and(|last| *last <= key) {
+            return;
+        }
+        let at = self.exemplars.partition_point(|have| *have < key);
+        self.exemplars.insert(at, key);
+        self.exemplars.truncate(EXEMPLARS);
+    }
+}

@@ -1,0 +1,287 @@
+//! The messages of a k-means run: steps to the workers, partials back. Encoded with postcard inside the session's
+//! opaque payloads.
+
+use std::collections::BTreeMap;
+
+use coterie_algorithms::{
+    distinct::Distinct,
+    features::{Moments, Pipeline},
+    fixed::Scale,
+    kmeans::{self, Farthest, init::Sample},
+    score::Contingency,
+};
+use serde::{Deserialize, Serialize};
+
+use super::evaluation::Evaluation;
+use crate::{error::RunError, machine::Merge};
+
+/// What a worker needs to bring a split it has never seen to the state that the step works on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Context {
+    /// The fitted feature pipeline.
+    pub pipeline: Pipeline,
+    /// Ordinal of the first kept row of each split.
+    pub offsets: Vec<u64>,
+}
+
+/// Candidates of k-means||, with the batches they came in.
+///
+/// A row's distance is the least of its distances to the nearest candidate of each batch. A worker that lost the
+/// distances takes them batch by batch again: one search over all candidates could settle a near tie otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Candidates {
+    /// m x d.
+    pub values: Vec<f32>,
+    /// Number of candidates after each batch, ascending; the last is m.
+    pub batches: Vec<usize>,
+}
+
+/// One step over all splits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Step {
+    /// Decode, check and keep the rows; count them and find the range of each source column.
+    Scan,
+    /// Exact sums of the rows after `pipeline`, whose columns lie between `minimum` and `maximum`.
+    Moments {
+        /// The steps fitted so far.
+        pipeline: Pipeline,
+        /// Lower bound per column.
+        minimum: Vec<f32>,
+        /// Upper bound per column.
+        maximum: Vec<f32>,
+        /// Number of rows overall.
+        rows: u64,
+        /// Whether cross products are wanted (for PCA).
+        covariance: bool,
+    },
+    /// Replace the source rows by the pipeline's output.
+    Prepare {
+        /// The whole pipeline and the splits' offsets.
+        context: Context,
+        /// Distinct rows are counted up to this number.
+        distinct: usize,
+    },
+    /// A uniform sample of rows.
+    Sample {
+        /// See [`Context`].
+        context: Context,
+        /// Seed of the run.
+        seed: u64,
+        /// Restart.
+        round: u64,
+        /// Number of rows.
+        count: usize,
+    },
+    /// k-means||: lower each row's distance to its nearest candidate; the sum of these distances is the potential.
+    Seed {
+        /// See [`Context`].
+        context: Context,
+        /// Scale of distances.
+        scale: Scale,
+        /// Restart: distances of an earlier one do not count.
+        round: u64,
+        /// All candidates so far.
+        candidates: Candidates,
+    },
+    /// k-means||: rows that join the candidates.
+    Draw {
+        /// See [`Context`].
+        context: Context,
+        /// Seed of the run.
+        seed: u64,
+        /// Distinguishes restarts and rounds.
+        draw: u64,
+        /// Restart.
+        round: u64,
+        /// All candidates so far, for workers that lost the distances.
+        candidates: Candidates,
+        /// The potential.
+        total: f64,
+        /// Expected number of rows drawn.
+        oversampling: f64,
+        /// Most rows one split may return, the ones with the smallest hashes first.
+        cap: usize,
+    },
+    /// k-means||: how many rows are nearest to each candidate.
+    Weigh {
+        /// See [`Context`].
+        context: Context,
+        /// All candidates, m x d.
+        candidates: Vec<f32>,
+    },
+    /// One Lloyd pass: labels, and sums of the rows per label.
+    Assign {
+        /// See [`Context`].
+        context: Context,
+        /// Scale of rows and distances.
+        scale: Scale,
+        /// k x d.
+        centroids: Vec<f32>,
+    },
+    /// The rows farthest from their centroid, to take the place of empty clusters.
+    Farthest {
+        /// See [`Context`].
+        context: Context,
+        /// k x d.
+        centroids: Vec<f32>,
+        /// Number of rows.
+        count: usize,
+    },
+    /// Statistics of the final clusters and a labelled sample.
+    Evaluate {
+        /// See [`Context`].
+        context: Context,
+        /// Scale of rows and distances.
+        scale: Scale,
+        /// k x d.
+        centroids: Vec<f32>,
+        /// Seed of the run.
+        seed: u64,
+        /// Rows in the sample.
+        sample: usize,
+    },
+    /// Read the source again for what was not kept: identifiers (written with the labels) and known classes (counted).
+    Publish {
+        /// See [`Context`].
+        context: Context,
+        /// k x d.
+        centroids: Vec<f32>,
+        /// Whether assignments are written.
+        assignments: bool,
+        /// Whether classes are counted.
+        labels: bool,
+    },
+}
+
+/// What one pass over the source found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scanned {
+    /// Kept rows per split.
+    pub rows: BTreeMap<u32, u64>,
+    /// Rows left out.
+    pub dropped: u64,
+    /// Least value per source column.
+    pub minimum: Vec<f32>,
+    /// Greatest value per source column.
+    pub maximum: Vec<f32>,
+}
+
+impl Scanned {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(dimension: usize) -> Self {
+        Self {
+            rows: BTreeMap::new(),
+            dropped: 0,
+            minimum: vec![f32::INFINITY; dimension],
+            maximum: vec![f32::NEG_INFINITY; dimension],
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+        self.dropped += other.dropped;
+        lower(&mut self.minimum, &other.minimum);
+        raise(&mut self.maximum, &other.maximum);
+    }
+}
+
+/// Exact sums and the range of the rows after a pipeline.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Measured {
+    /// Sums.
+    pub moments: Moments,
+    /// Least value per column.
+    pub minimum: Vec<f32>,
+    /// Greatest value per column.
+    pub maximum: Vec<f32>,
+}
+
+impl Measured {
+    fn merge(&mut self, other: Self) {
+        self.moments.merge(&other.moments);
+        lower(&mut self.minimum, &other.minimum);
+        raise(&mut self.maximum, &other.maximum);
+    }
+}
+
+/// Lowers each bound to the other's where that is less.
+pub fn lower(bounds: &mut [f32], others: &[f32]) {
+    for (mine, theirs) in bounds.iter_mut().zip(others) {
+        *mine = mine.min(*theirs);
+    }
+}
+
+/// Raises each bound to the other's where that is greater.
+pub fn raise(bounds: &mut [f32], others: &[f32]) {
+    for (mine, theirs) in bounds.iter_mut().zip(others) {
+        *mine = mine.max(*theirs);
+    }
+}
+
+/// What the prepared rows look like.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Prepared {
+    /// Greatest magnitude per column.
+    pub max_abs: Vec<f32>,
+    /// Distinct rows.
+    pub distinct: Distinct,
+    /// Wrapping sum over rows of a 128-bit hash of (ordinal, source values): identifies the input whatever its format.
+    pub fingerprint: u128,
+}
+
+/// Answer to a step; the variants correspond to [`Step`]'s.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Partial {
+    /// To [`Step::Scan`].
+    Scanned(Scanned),
+    /// To [`Step::Moments`].
+    Moments(Box<Measured>),
+    /// To [`Step::Prepare`].
+    Prepared(Prepared),
+    /// To [`Step::Sample`] and [`Step::Draw`].
+    Sample(Sample),
+    /// To [`Step::Seed`]: the potential, in fixed point.
+    Potential(i128),
+    /// To [`Step::Weigh`].
+    Weights(Vec<u64>),
+    /// To [`Step::Assign`].
+    Sums(kmeans::Partial),
+    /// To [`Step::Farthest`].
+    Farthest(Farthest),
+    /// To [`Step::Evaluate`].
+    Evaluation(Box<Evaluation>),
+    /// To [`Step::Publish`].
+    Contingency(Contingency),
+}
+
+impl Merge for Partial {
+    fn merge(&mut self, other: Self) -> Result<(), RunError> {
+        match (self, other) {
+            (Self::Scanned(mine), Self::Scanned(theirs)) => mine.merge(theirs),
+            (Self::Moments(mine), Self::Moments(theirs)) => mine.merge(*theirs),
+            (Self::Prepared(mine), Self::Prepared(theirs)) => {
+                raise(&mut mine.max_abs, &theirs.max_abs);
+                mine.distinct.merge(&theirs.distinct);
+                mine.fingerprint = mine.fingerprint.wrapping_add(theirs.fingerprint);
+            }
+            (Self::Sample(mine), Self::Sample(theirs)) => mine.merge(theirs),
+            (Self::Potential(mine), Self::Potential(theirs)) => *mine += theirs,
+            (Self::Weights(mine), Self::Weights(theirs)) => {
+                for (a, b) in mine.iter_mut().zip(theirs) {
+                    *a += b;
+                }
+            }
+            (Self::Sums(mine), Self::Sums(theirs)) => mine.merge(&theirs),
+            (Self::Farthest(mine), Self::Farthest(theirs)) => mine.merge(&theirs),
+            (Self::Evaluation(mine), Self::Evaluation(theirs)) => mine.merge(*theirs),
+            (Self::Contingency(mine), Self::Contingency(theirs)) => mine.merge(&theirs),
+            _ => {
+                return Err(RunError::transient(
+                    "a partial of another kind of step arrived; the workers do not run the same version",
+                ));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! The outcome of a run as a model version.
+
+pub mod assignments;
+pub mod summary;
+
+use std::sync::Arc;
+
+use coterie_algorithms::{
+    kmeans::Centroids,
+    score::{calinski_harabasz, davies_bouldin, silhouette},
+};
+use coterie_crds::resolved::{Algorithm, ResolvedJob};
+use coterie_data::{ErrorClass, plan::InputPlan, store::Location};
+use coterie_model::{ClusterStatistics, Input, InputObject, Metrics, Model, ModelError, RowId, Training};
+use jiff::Timestamp;
+
+use crate::{
+    error::{RunError, chain},
+    kmeans::{Outcome, evaluation::Evaluation, machine::algorithm_metric},
+};
+
+/// What a run was, beside its outcome.
+#[derive(Clone, Debug)]
+pub struct Provenance {
+    /// The job.
+    pub job: ResolvedJob,
+    /// The input.
+    pub plan: Arc<InputPlan>,
+    /// The version to publish.
+    pub version: String,
+    /// Time of publication.
+    pub now: Timestamp,
+}
+
+/// Makes the model. Scores the sample, which takes O(sample^2 d): not for an async thread.
+///
+/// # Errors
+/// When the job cannot be rendered as JSON.
+pub fn model(outcome: Outcome, provenance: &Provenance) -> Result<Model, RunError> {
+    let job = &provenance.job;
+    let metric = algorithm_metric(job.metric);
+    let Outcome { pipeline, fit, scale, evaluation, total_variance, rows, dropped, fingerprint, contingency } = outcome;
+    let dimension = pipeline.output_dimension();
+    let k = fit.centroids.len() / dimension;
+    let Evaluation { sums, clusters: tallies, .. } = &evaluation;
+
+    let occupied: Vec<usize> = (0..k).filter(|cluster| sums.counts[*cluster] > 0).collect();
+    let mean_distance = |cluster: usize| match sums.counts[cluster] {
+        0 => 0.0,
+        count => scale.distance(tallies[cluster].distance) / count as f64,
+    };
+    let occupied_centroids: Vec<f32> =
+        occupied.iter().flat_map(|at| fit.centroids[at * dimension..(at + 1) * dimension].iter().copied()).collect();
+    let spreads: Vec<f64> = occupied.iter().map(|cluster| mean_distance(*cluster)).collect();
+    let mut metrics = Metrics {
+        inertia: fit.inertia,
+        davies_bouldin: (occupied.len() > 1).then(|| davies_bouldin(&occupied_centroids, dimension, &spreads)),
+        calinski_harabasz: (occupied.len() > 1)
+            .then(|| calinski_harabasz(rows, occupied.len() as u64, total_variance * rows as f64, fit.inertia)),
+        ari: contingency.as_ref().map(coterie_algorithms::score::Contingency::ari),
+        nmi: contingency.as_ref().map(coterie_algorithms::score::Contingency::nmi),
+        ..Metrics::default()
+    };
+
+    let mut clusters: Vec<ClusterStatistics> = (0..k)
+        .map(|cluster| ClusterStatistics {
+            size: sums.counts[cluster],
+            share: sums.counts[cluster] as f64 / rows as f64,
+            inertia: scale.distance2(tallies[cluster].inertia),
+            mean_distance: mean_distance(cluster),
+            radius: tallies[cluster].radius2.sqrt(),
+            silhouette: None,
+            exemplars: tallies[cluster].exemplars.iter().map(|(_, row)| RowId::Int(*row as i64)).collect(),
+        })
+        .collect();
+
+    let (sample, labels) = evaluation.into_sample(dimension);
+    if labels.len() > 1 && occupied.len() > 1 {
+        let scored = silhouette(&sample, dimension, &labels, k, metric);
+        metrics.silhouette = Some(scored.mean);
+        metrics.silhouette_rows = Some(labels.len() as u64);
+        let mut sampled = vec![0u64; k];
+        labels.iter().for_each(|label| sampled[*label as usize] += 1);
+        for (cluster, statistics) in clusters.iter_mut().enumerate() {
+            statistics.silhouette = (sampled[cluster] > 0).then(|| scored.per_cluster[cluster]);
+        }
+    }
+
+    let json =
+        |value: serde_json::Result<serde_json::Value>| value.map_err(|error| RunError::transient(error.to_string()));
+    let Algorithm::KMeans(parameters) = &job.algorithm;
+    Ok(Model {
+        name: job.name.clone(),
+        version: provenance.version.clone(),
+        metric,
+        pipeline,
+        centroids: Centroids::new(dimension, fit.centroids),
+        feature_names: provenance.plan.feature_names.clone(),
+        clusters,
+        training: Training {
+            algorithm: "KMeans".to_owned(),
+            parameters: json(serde_json::to_value(parameters))?,
+            seed: job.seed,
+            input: Input {
+                uri: job.source.uri.clone(),
+                fingerprint: format!("xxh3-128:{fingerprint:032x}"),
+                rows,
+                dropped,
+                objects: provenance
+                    .plan
+                    .objects
+                    .iter()
+                    .map(|object| InputObject {
+                        path: object.path.clone(),
+                        size: object.size,
+                        e_tag: object.etag.clone(),
+                    })
+                    .collect(),
+            },
+            spec: json(serde_json::to_value(job))?,
+            iterations: fit.iterations,
+            converged: fit.converged,
+            metrics,
+            trained_at: provenance.now,
+            code_version: env!("CARGO_PKG_VERSION").to_owned(),
+            image: None,
+            workers: job.workers,
+        },
+    })
+}
+
+/// Publishes a model. A version that is there already with the same digest was published by an earlier incarnation of
+/// this run, whose last words were lost: that is success.
+///
+/// # Errors
+/// When the output cannot be written or the version is taken by another model.
+pub async fn publish(location: &Location, model: &Model) -> Result<String, RunError> {
+    let store = location.store.as_ref();
+    match coterie_model::write(store, &location.path, model).await {
+        Ok(written) => Ok(written.digest),
+        Err(ModelError::AlreadyExists { path }) => {
+            let digest = coterie_model::digest(model);
+            let published =
+                coterie_model::published_digest(store, &path).await.map_err(|error| failed(location, &error))?;
+            if published.as_ref() == Some(&digest) {
+                return Ok(digest);
+            }
+            Err(RunError::spec(format!(
+                "{}: model version {} exists already and versions never change; leave the version out to write the next \
+                 one, or choose another output",
+                location.uri, model.version
+            )))
+        }
+        Err(error) => Err(failed(location, &error)),
+    }
+}
+
+/// A model error with its class and the place it concerns.
+#[must_use]
+pub fn failed(location: &Location, error: &ModelError) -> RunError {
+    if let ModelError::Store { action, path, source } = error {
+        let found = coterie_data::store::failure(&format!("{} ({path})", location.uri), action, source);
+        return RunError::from(found);
+    }
+    RunError::new(ErrorClass::Data, format!("{}: {}", location.uri, chain(error)))
+}

@@ -1,0 +1,311 @@
+//! A worker's life: register, poll, compute, submit, until the run is over. Everything that can pass is tried again;
+//! whatever was half done is thrown away when the lease is lost, and the worker registers anew.
+
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use coterie_data::{plan::InputPlan, reader::Reader};
+use coterie_protocol::{
+    PROTOCOL_VERSION,
+    internal::{FailRequest, Fence, HeartbeatRequest, PollRequest, RegisterRequest, Work, poll_response::Next},
+};
+use tonic::{Code, Status};
+
+use super::{
+    ShardOptions, Threads, Vitals,
+    link::{self, Client},
+    rows::Space,
+    store::SplitStore,
+    usage,
+};
+use crate::{
+    config::RunConfig,
+    coordinator::assignments_at,
+    error::RunError,
+    kmeans::{self, Partial, Step, machine::algorithm_metric},
+    publish::assignments::AssignmentSink,
+};
+
+/// Heartbeats per lease.
+const BEATS: u64 = 5;
+/// First and longest pause between attempts to reach the coordinator.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// A worker gives up when it has not reached a coordinator for so long.
+const LOST: Duration = Duration::from_secs(300);
+
+/// Runs a worker until its run is over. `shutdown` makes it leave: its splits move to the others at once.
+///
+/// # Errors
+/// When the coordinator cannot be reached for five minutes, or refuses this worker for good.
+pub async fn run(
+    config: &RunConfig,
+    options: &ShardOptions,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut pause = PAUSES.0;
+    let mut reached = tokio::time::Instant::now();
+    let mut worker = Worker {
+        threads: Threads::new(options.threads)?,
+        config: config.clone(),
+        options: options.clone(),
+        store: None,
+    };
+    loop {
+        let vitals = Arc::new(Vitals::default());
+        let lease = Arc::new(OnceLock::new());
+        // On a task of its own: computation blocks it, and the shutdown must be heard all the same.
+        let mut life = tokio::spawn(worker.live(Arc::clone(&vitals), Arc::clone(&lease)));
+        let joined = tokio::select! {
+            joined = &mut life => joined,
+            () = &mut shutdown => {
+                vitals.abandoned.store(true, Ordering::Relaxed);
+                life.abort();
+                if let Some(lease) = lease.get() {
+                    let _ = lease.report(&vitals, true).await;
+                }
+                return Ok(());
+            }
+        };
+        let (back, lived) = joined.map_err(|error| RunError::transient(format!("the worker's task ended: {error}")))?;
+        worker = back;
+        match lived {
+            Ok(Life::Finished) => return Ok(()),
+            Ok(Life::Fenced) => {
+                tracing::warn!(worker = options.name, "lease lost; registering again");
+                (pause, reached) = (PAUSES.0, tokio::time::Instant::now());
+            }
+            Err(error) if !error.is_transient() => return Err(error),
+            Err(error) => {
+                if lease.get().is_some() {
+                    (pause, reached) = (PAUSES.0, tokio::time::Instant::now());
+                }
+                if reached.elapsed() > LOST {
+                    return Err(error);
+                }
+                tracing::debug!(%error, "coordinator out of reach; trying again");
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// How a registration ended.
+enum Life {
+    Finished,
+    Fenced,
+}
+
+/// A registration, and the connection for its signs of life.
+#[derive(Clone, Debug)]
+struct Lease {
+    pulse: Client,
+    fence: Fence,
+    /// CPU time used before the registration.
+    cpu_before: u64,
+}
+
+impl Lease {
+    /// One heartbeat. A coordinator that is out of reach is no error: it may come back within the lease, and if another
+    /// incarnation comes, its fence differs.
+    async fn report(&self, vitals: &Vitals, leaving: bool) -> Result<(), RunError> {
+        let usage = usage::now();
+        let request = HeartbeatRequest {
+            fence: Some(self.fence.clone()),
+            rows_done: vitals.rows_done.load(Ordering::Relaxed),
+            bytes_read: vitals.bytes_read.load(Ordering::Relaxed),
+            cpu_millis: usage.cpu_millis - self.cpu_before.min(usage.cpu_millis),
+            peak_rss_bytes: usage.peak_rss_bytes,
+            leaving,
+        };
+        match self.pulse.clone().heartbeat(request).await {
+            Err(status) if status.code() == Code::FailedPrecondition => Err(RunError::transient(status.message())),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// What outlives a registration.
+struct Worker {
+    config: RunConfig,
+    options: ShardOptions,
+    threads: Threads,
+    /// Splits decoded under an earlier registration; still good under the same plan.
+    store: Option<SplitStore>,
+}
+
+impl Worker {
+    /// From registration to the end of the run or the loss of the lease.
+    async fn live(mut self, vitals: Arc<Vitals>, lease: Arc<OnceLock<Lease>>) -> (Self, Result<Life, RunError>) {
+        let lived = self.registered(&vitals, &lease).await;
+        (self, lived)
+    }
+
+    async fn registered(&mut self, vitals: &Arc<Vitals>, lease: &OnceLock<Lease>) -> Result<Life, RunError> {
+        let (mut client, pulse) = link::connect(&self.config).await?;
+        let registered = client
+            .register(RegisterRequest {
+                run: self.config.run.clone(),
+                name: self.options.name.clone(),
+                protocol: PROTOCOL_VERSION,
+                threads: self.options.threads as u32,
+            })
+            .await;
+        let registered = match registered {
+            Ok(registered) => registered.into_inner(),
+            Err(status) if status.code() == Code::PermissionDenied => return Err(RunError::spec(status.message())),
+            Err(status) => return Err(out_of_reach(&status)),
+        };
+        let fence = registered.fence.ok_or_else(|| RunError::transient("the coordinator gave no fence"))?;
+        // Costs of the time before the first registration (start-up) count; those before a later one were reported.
+        let cpu_before = if self.store.is_some() { usage::now().cpu_millis } else { 0 };
+        let lease = lease.get_or_init(|| Lease { pulse, fence, cpu_before }).clone();
+        let plan: InputPlan = serde_json::from_slice(&registered.plan)
+            .map_err(|error| RunError::transient(format!("decode the input plan: {error}")))?;
+        let mut store = match self.store.take() {
+            Some(store) if *store.plan() == plan => store,
+            _ => {
+                let plan = Arc::new(plan);
+                let reader = Reader::open(&self.config.job.source, Arc::clone(&plan))?;
+                let space = Space::new(self.options.row_budget, &self.options.scratch)?;
+                SplitStore::new(plan, reader, space, self.threads.clone(), self.options.threads)
+            }
+        };
+        store.watch(Arc::clone(vitals));
+        let sink = sink(&self.config)?;
+        // The heartbeat lives on a task of its own: computation on this one cannot hold it up.
+        let beats = beat(lease.clone(), Arc::clone(vitals), registered.lease_millis);
+        let mut beats = AbortOnDrop(tokio::spawn(beats));
+        let ended = tokio::select! {
+            ended = work(client, &lease, &mut store, &sink, vitals) => ended,
+            _ = &mut beats.0 => Ok(Life::Fenced),
+        };
+        self.store = Some(store);
+        ended
+    }
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Polls and computes until the run is over.
+async fn work(
+    mut client: Client,
+    lease: &Lease,
+    store: &mut SplitStore,
+    sink: &AssignmentSink,
+    vitals: &Vitals,
+) -> Result<Life, RunError> {
+    let fence = &lease.fence;
+    let mut current: Option<(u64, Step)> = None;
+    loop {
+        let next = match client.poll(PollRequest { fence: Some(fence.clone()) }).await {
+            Ok(response) => response.into_inner().next,
+            Err(status) => return lost(&status),
+        };
+        let work = match next {
+            Some(Next::Work(work)) => work,
+            Some(Next::Finished(_)) => return Ok(Life::Finished),
+            Some(Next::Idle(_)) | None => continue,
+        };
+        let splits: Vec<u32> = work.splits.iter().map(|split| split.split).collect();
+        if current.as_ref().is_none_or(|(step, _)| *step != work.step) {
+            let payload = match link::fetch(&mut client, fence, work.step).await {
+                Ok(payload) => payload,
+                Err(status) if status.code() == Code::Aborted => continue,
+                Err(status) => return lost(&status),
+            };
+            let step = postcard::from_bytes(&payload)
+                .map_err(|error| RunError::transient(format!("decode step {}: {error}", work.step)))?;
+            current = Some((work.step, step));
+            // At the start of a step a worker is told of all the splits it owns.
+            store.retain(&splits);
+        }
+        let Some((_, step)) = &current else { continue };
+        let computed = kmeans::compute::compute(step, &splits, store, sink).await.and_then(encode);
+        let sent = match computed {
+            Ok(body) => {
+                // So that the costs of this step are known before it counts.
+                if lease.report(vitals, false).await.is_err() {
+                    return Ok(Life::Fenced);
+                }
+                link::submit(&mut client, fence, &work, body).await.map(drop)
+            }
+            Err(_) if vitals.abandoned.load(Ordering::Relaxed) => return Ok(Life::Fenced),
+            Err(error) => fail(&mut client, fence, &work, error).await,
+        };
+        match sent {
+            Ok(()) => {}
+            Err(status) if status.code() == Code::DataLoss => {}
+            Err(status) => return lost(&status),
+        }
+    }
+}
+
+fn encode(partial: Partial) -> Result<Bytes, RunError> {
+    postcard::to_stdvec(&partial)
+        .map(Bytes::from)
+        .map_err(|error| RunError::transient(format!("encode a partial: {error}")))
+}
+
+async fn fail(client: &mut Client, fence: &Fence, work: &Work, error: RunError) -> Result<(), Status> {
+    tracing::warn!(step = work.step, %error, "a step failed");
+    if error.is_transient() {
+        tokio::time::sleep(PAUSES.0).await;
+    }
+    client
+        .fail(FailRequest {
+            fence: Some(fence.clone()),
+            step: work.step,
+            exit_code: error.exit_code,
+            message: error.message,
+            splits: work.splits.clone(),
+        })
+        .await
+        .map(drop)
+}
+
+/// Heartbeats until the lease is lost.
+async fn beat(lease: Lease, vitals: Arc<Vitals>, lease_millis: u64) {
+    let mut ticks = tokio::time::interval(Duration::from_millis((lease_millis / BEATS).max(1)));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if lease.report(&vitals, false).await.is_err() {
+            vitals.abandoned.store(true, Ordering::Relaxed);
+            return;
+        }
+    }
+}
+
+/// What a failed request means: the lease is lost, or the coordinator is out of reach.
+fn lost(status: &Status) -> Result<Life, RunError> {
+    if status.code() == Code::FailedPrecondition { Ok(Life::Fenced) } else { Err(out_of_reach(status)) }
+}
+
+fn out_of_reach(status: &Status) -> RunError {
+    RunError::transient(format!("the coordinator answered {}: {}", status.code(), status.message()))
+}
+
+fn sink(config: &RunConfig) -> Result<AssignmentSink, RunError> {
+    let job = &config.job;
+    let location = match &job.output {
+        Some(output) if output.assignments => Some(assignments_at(output, &config.version)?),
+        Some(_) | None => None,
+    };
+    Ok(AssignmentSink {
+        location,
+        id_name: job.source.columns.id.clone().unwrap_or_else(|| "row".to_owned()),
+        metric: algorithm_metric(job.metric),
+    })
+}

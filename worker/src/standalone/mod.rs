@@ -1,0 +1,249 @@
+//! A whole run as one process tree on this machine: a coordinator and N workers, the same processes that run in pods,
+//! talking gRPC over loopback. The launcher starts them, restarts those that die, and shows how the run goes.
+
+mod children;
+
+use std::{future::Future, path::PathBuf, process::ExitStatus, time::Duration};
+
+use coterie_crds::resolved::ResolvedJob;
+use coterie_protocol::internal::{StatusRequest, StatusResponse};
+
+use self::children::{Children, News, Role};
+use crate::{
+    config::{CoordinatorAddress, RunConfig},
+    error::RunError,
+    publish::{failed, summary::Summary},
+    shard::observe,
+    tls,
+};
+
+/// How often the coordinator is asked how it goes.
+const ASK: Duration = Duration::from_millis(200);
+/// Time that processes get to end by themselves.
+const GRACE: Duration = Duration::from_secs(5);
+/// Restarts of one process before the run is given up.
+const RESTARTS: u32 = 50;
+/// First pause before a restart; doubles up to a second.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+
+/// What to run and how.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The job; its output must be set.
+    pub job: ResolvedJob,
+    /// Version to publish; the next one when unset.
+    pub version: Option<String>,
+    /// The `coterie` binary.
+    pub executable: PathBuf,
+    /// Threads of each worker.
+    pub threads: usize,
+    /// Memory limit of each worker in bytes.
+    pub memory: u64,
+    /// Directory for scratch; the system's temporary directory when unset.
+    pub scratch: Option<PathBuf>,
+    /// Milliseconds of silence after which a worker loses its splits.
+    pub lease_millis: u64,
+}
+
+/// What happens during a run, for whoever shows it.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A process was started.
+    Started {
+        /// `coordinator` or `worker-N`.
+        name: &'a str,
+        /// Its process id.
+        pid: u32,
+    },
+    /// A process ended before the run did and will be started again.
+    Died {
+        /// `coordinator` or `worker-N`.
+        name: &'a str,
+        /// How it ended.
+        how: String,
+    },
+    /// A line that a process wrote to its standard error.
+    Log(&'a str),
+    /// Where the run stands.
+    Progress(&'a Progress),
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Scan, Features, Init, Iterate, Evaluate, Publish, Done.
+    pub stage: String,
+    /// Finished passes of the current restart.
+    pub iteration: u32,
+    /// Bound on passes.
+    pub max_iterations: u32,
+    /// Restart, from 1.
+    pub restart: u32,
+    /// Number of restarts.
+    pub restarts: u32,
+    /// Inertia of the last pass.
+    pub inertia: f64,
+    /// Squared centroid movement of the last pass.
+    pub shift: f64,
+    /// Kept rows, once known.
+    pub rows: u64,
+    /// Rows processed per second, over all workers.
+    pub rows_per_second: f64,
+    /// Workers that hold a lease.
+    pub workers: u32,
+    /// Splits done in the current step.
+    pub splits_done: u32,
+    /// Splits in total.
+    pub splits_total: u32,
+}
+
+/// Runs a job to its end.
+///
+/// # Errors
+/// Why there is no model, with the exit code that says whether trying again can help. Interrupted by `shutdown`, the
+/// run can be resumed by running the same job again.
+pub async fn run(
+    launch: &Launch,
+    on_event: &mut (dyn FnMut(Event<'_>) + Send),
+    shutdown: impl Future<Output = ()>,
+) -> Result<Summary, RunError> {
+    let version = version(launch).await?;
+    let run = format!("{}-r{}", launch.job.name, version.trim_start_matches('v'));
+    // Private to this user; gone when the run ends.
+    let directory = tempfile::Builder::new()
+        .prefix("coterie-")
+        .tempdir()
+        .map_err(|error| RunError::transient(format!("make a temporary directory: {error}")))?;
+    tls::create(directory.path())?;
+    let config = RunConfig {
+        run,
+        version,
+        job: launch.job.clone(),
+        coordinator: CoordinatorAddress::File(directory.path().join("coordinator.addr")),
+        lease_millis: launch.lease_millis,
+        patience_millis: 10_000,
+        tls: directory.path().to_owned(),
+    };
+    config.write(&directory.path().join("run.json"))?;
+    let mut children = Children::new(launch, directory.path());
+    let result = supervise(&config, launch, &mut children, on_event, shutdown).await;
+    children.end(GRACE).await;
+    result
+}
+
+/// The version to publish, which must not exist yet.
+async fn version(launch: &Launch) -> Result<String, RunError> {
+    let output = launch
+        .job
+        .output
+        .as_ref()
+        .ok_or_else(|| RunError::spec("the job has no output: set spec.output.uri or give --output"))?;
+    let location = coterie_data::store::open(&output.uri, &output.store)?;
+    let store = location.store.as_ref();
+    let Some(wanted) = &launch.version else {
+        return coterie_model::next_version(store, &location.path).await.map_err(|error| failed(&location, &error));
+    };
+    let existing = coterie_model::versions(store, &location.path).await.map_err(|error| failed(&location, &error))?;
+    if existing.contains(wanted) {
+        return Err(RunError::spec(format!(
+            "{}: model version {wanted} exists already and versions never change; leave --model-version out to write the \
+             next one, or choose another output",
+            location.uri
+        )));
+    }
+    Ok(wanted.clone())
+}
+
+async fn supervise(
+    config: &RunConfig,
+    launch: &Launch,
+    children: &mut Children,
+    on_event: &mut (dyn FnMut(Event<'_>) + Send),
+    shutdown: impl Future<Output = ()>,
+) -> Result<Summary, RunError> {
+    children.start(Role::Coordinator, on_event)?;
+    for number in 1..=launch.job.workers {
+        children.start(Role::Worker(number), on_event)?;
+    }
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut ask = tokio::time::interval(ASK);
+    ask.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut observer = None;
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return Err(RunError::transient(
+                "interrupted; run the same job again to resume it from its last checkpoint",
+            )),
+            news = children.news() => match news {
+                News::Line(line) => on_event(Event::Log(&line)),
+                News::Ended(role, status) => {
+                    if let (Role::Coordinator, Some(outcome)) = (role, children.outcome()) {
+                        return outcome;
+                    }
+                    if role != Role::Coordinator && status.success() {
+                        // It heard that the run is over before we did.
+                        continue;
+                    }
+                    restart(role, status, children, on_event).await?;
+                }
+            },
+            _ = ask.tick() => {
+                if let Some(progress) = progress(config, &mut observer).await {
+                    on_event(Event::Progress(&progress));
+                }
+            }
+        }
+    }
+}
+
+async fn restart(
+    role: Role,
+    status: ExitStatus,
+    children: &mut Children,
+    on_event: &mut (dyn FnMut(Event<'_>) + Send),
+) -> Result<(), RunError> {
+    let name = role.name();
+    on_event(Event::Died { name: &name, how: status.to_string() });
+    let restarts = children.restarts(role);
+    if restarts >= RESTARTS {
+        return Err(RunError::transient(format!(
+            "{name} ended {restarts} times ({status}); its messages above say why"
+        )));
+    }
+    tokio::time::sleep(RESTART_PAUSE * (1 << restarts.min(3))).await;
+    children.start(role, on_event)
+}
+
+/// Asks the coordinator; forgets the connection when it fails.
+async fn progress(config: &RunConfig, observer: &mut Option<observe::Observer>) -> Option<Progress> {
+    if observer.is_none() {
+        *observer = observe::connect(config).await.ok();
+    }
+    let asked = observer.as_mut()?.status(StatusRequest { run: config.run.clone() }).await;
+    match asked {
+        Ok(response) => Some(Progress::from(response.into_inner())),
+        Err(_) => {
+            *observer = None;
+            None
+        }
+    }
+}
+
+impl From<StatusResponse> for Progress {
+    fn from(status: StatusResponse) -> Self {
+        Self {
+            stage: status.stage,
+            iteration: status.iteration,
+            max_iterations: status.max_iterations,
+            restart: status.restart,
+            restarts: status.restarts,
+            inertia: status.inertia,
+            shift: status.shift,
+            rows: status.rows,
+            rows_per_second: status.rows_per_second,
+            workers: status.workers_live,
+            splits_done: status.splits_done,
+            splits_total: status.splits_total,
+        }
+    }
+}
