@@ -13,6 +13,9 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+/// What is changed, and how.
+type Change = (&'static str, fn(&mut Model));
+
 /// The fixture as `version`, with centroids told apart by `mark`.
 fn model(version: &str, mark: f32) -> Model {
     let mut model = fixture::model();
@@ -223,7 +226,7 @@ async fn a_put_whose_answer_was_lost_still_succeeds() {
 
 #[tokio::test]
 async fn a_model_that_breaks_a_rule_is_not_written() {
-    let cases: [(&str, fn(&mut Model)); 10] = [
+    let cases: [Change; 10] = [
         ("version \"v0\" is not of the form v1, v2, ...", |m| m.version = "v0".to_owned()),
         ("version \"../v1\" is not of the form v1, v2, ...", |m| m.version = "../v1".to_owned()),
         ("the model's name must have 1 to 253 bytes, it has 0", |m| m.name.clear()),

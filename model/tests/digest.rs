@@ -9,10 +9,13 @@ use coterie_algorithms::metric::Metric;
 use coterie_model::{Model, RowId, digest};
 use proptest::prelude::*;
 
+/// What is changed, and how.
+type Change = (&'static str, fn(&mut Model));
+
 #[test]
 fn it_ignores_names_times_machines_and_measurements() {
     let expected = digest(&fixture::model());
-    let changes: [(&str, fn(&mut Model)); 16] = [
+    let changes: [Change; 16] = [
         ("name", |m| m.name.push('x')),
         ("version", |m| m.version = "v99".to_owned()),
         ("feature names", |m| m.feature_names[0].push('x')),
@@ -40,7 +43,7 @@ fn it_ignores_names_times_machines_and_measurements() {
 #[test]
 fn it_covers_everything_the_model_computes_with() {
     let original = digest(&fixture::model());
-    let changes: [(&str, fn(&mut Model)); 10] = [
+    let changes: [Change; 10] = [
         ("metric", |m| m.metric = Metric::Cosine),
         ("algorithm", |m| m.training.algorithm = "MiniBatchKMeans".to_owned()),
         ("parameters", |m| m.training.parameters["tolerance"] = 1e-5.into()),

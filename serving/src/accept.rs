@@ -1,0 +1,103 @@
+//! Connections: a bounded number of them, none held open by a silent peer, all of them drained on shutdown.
+
+use crate::metrics::Protocol;
+use crate::settings::Settings;
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Pause after a failed accept, which means that the process ran out of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `router` on `listener` until `stop` turns true, then lets requests in flight finish for at most
+/// `settings.drain_timeout`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    protocol: Protocol,
+    settings: Settings,
+    mut stop: watch::Receiver<bool>,
+) {
+    let builder = builder(protocol, &settings);
+    let slots = Arc::new(Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let next = async {
+            let slot = Arc::clone(&slots).acquire_owned().await.ok()?;
+            Some((accept(&listener).await, slot))
+        };
+        let (stream, slot) = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            next = next => match next {
+                Some(next) => next,
+                None => break,
+            },
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error, "connection ended");
+            }
+            drop(slot);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(settings.drain_timeout, graceful.shutdown()).await.is_err() {
+        while connections.try_join_next().is_some() {}
+        tracing::warn!(connections = connections.len(), "connections were cut off because they did not finish in time");
+    }
+    connections.shutdown().await;
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "connection keeps Nagle's algorithm");
+                }
+                return stream;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "connection not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn builder(protocol: Protocol, settings: &Settings) -> auto::Builder<TokioExecutor> {
+    let builder = auto::Builder::new(TokioExecutor::new());
+    match protocol {
+        Protocol::Http => {
+            let mut builder = builder.http1_only();
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(settings.idle_timeout).max_buf_size(256 << 10);
+            builder
+        }
+        Protocol::Grpc => {
+            let mut builder = builder.http2_only();
+            builder
+                .http2()
+                .timer(TokioTimer::new())
+                .keep_alive_interval(settings.idle_timeout)
+                .keep_alive_timeout(Duration::from_secs(20))
+                .max_concurrent_streams(256)
+                .max_header_list_size(16 << 10)
+                .max_frame_size(256 << 10)
+                .initial_stream_window_size(1 << 20)
+                .initial_connection_window_size(4 << 20);
+            builder
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Where the arithmetic happens.
+//!
+//! A lone vector costs microseconds and is answered where it arrived. A batch can cost seconds; on the async threads it
+//! would delay health checks and every other request. So large work is cut into pieces of about a millisecond that run on
+//! blocking threads, at most as many at once as there are cores. The permits are handed out in order of asking and a request
+//! asks for only a few at a time, so pieces of several batches take turns, and a request whose caller is gone stops at the
+//! next piece.
+
+use crate::query::{self, Assignment, Matrix, Neighbour, QueryError, Served};
+use futures::{StreamExt, TryStreamExt, stream};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Multiplications up to which work is done at once: some tens of microseconds.
+const AT_ONCE: usize = 1 << 20;
+
+/// Multiplications in one piece of large work: about a millisecond.
+const PIECE: usize = 1 << 25;
+
+/// Fewest rows in a piece, so that the kernel's blocks are filled.
+const PIECE_ROWS: usize = 64;
+
+/// The threads that work on large requests.
+#[derive(Debug)]
+pub(crate) struct Compute {
+    permits: Arc<Semaphore>,
+    threads: usize,
+}
+
+impl Compute {
+    pub(crate) fn new(threads: usize) -> Self {
+        let threads = threads.clamp(1, Semaphore::MAX_PERMITS);
+        Self { permits: Arc::new(Semaphore::new(threads)), threads }
+    }
+
+    /// The nearest cluster of each row; `lone` when the request was for one vector.
+    pub(crate) async fn assign(
+        &self,
+        served: &Arc<Served>,
+        matrix: Matrix,
+        lone: bool,
+    ) -> Result<Vec<Assignment>, QueryError> {
+        let rows = matrix.rows();
+        let cost = served.cost_per_row();
+        if rows.saturating_mul(cost) <= AT_ONCE {
+            let first = (!lone).then_some(0);
+            return matrix.with_rows(0..rows, |values| query::assign(served, values, first));
+        }
+        let piece = (PIECE / cost.max(1)).max(PIECE_ROWS);
+        let matrix = Arc::new(matrix);
+        let pieces = (0..rows).step_by(piece).map(|start| {
+            let (served, matrix) = (Arc::clone(served), Arc::clone(&matrix));
+            let first = (!lone).then_some(start);
+            self.offload(move || {
+                matrix.with_rows(start..(start + piece).min(rows), |values| query::assign(&served, values, first))
+            })
+        });
+        let parts = stream::iter(pieces).buffered(self.threads);
+        let gather = |mut all: Vec<Assignment>, part: Result<Vec<Assignment>, QueryError>| async {
+            all.extend(part?);
+            Ok(all)
+        };
+        parts.try_fold(Vec::with_capacity(rows), gather).await
+    }
+
+    /// The clusters nearest to a vector.
+    pub(crate) async fn nearest_clusters(
+        &self,
+        served: &Arc<Served>,
+        vector: Vec<f32>,
+        count: Option<u32>,
+    ) -> Result<Vec<Neighbour>, QueryError> {
+        if served.cost_per_row() <= AT_ONCE {
+            return query::nearest_clusters(served, &vector, count);
+        }
+        let served = Arc::clone(served);
+        self.offload(move || query::nearest_clusters(&served, &vector, count)).await?
+    }
+
+    /// Runs `work` on a blocking thread, in turn.
+    pub(crate) async fn offload<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| QueryError::ShuttingDown)?;
+        let task = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(permit);
+            result
+        });
+        task.await.map_err(|error| {
+            tracing::error!(%error, "a piece of work failed");
+            QueryError::Internal
+        })
+    }
+}

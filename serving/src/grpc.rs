@@ -1,0 +1,220 @@
+//! gRPC: `coterie.v1.Query` and the standard health service. Only spelling happens here.
+
+use crate::app::App;
+use crate::gate::{self, Gate};
+use crate::metrics::Protocol;
+use crate::query::{self, ClusterView, Matrix, Page, QueryError};
+use crate::status;
+use coterie_model::RowId;
+use coterie_protocol::query::query_server::{Query, QueryServer};
+use coterie_protocol::query::{
+    AssignBatchRequest, AssignBatchResponse, AssignRequest, AssignResponse, Assignment, Cluster, GetClusterRequest,
+    GetClusterResponse, GetModelRequest, GetModelResponse, ListClustersRequest, ListClustersResponse, NearestCluster,
+    NearestClustersRequest, NearestClustersResponse,
+};
+use std::sync::Arc;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+/// Room for a request's other fields beside its vectors.
+const ENVELOPE_BYTES: usize = 64 << 10;
+
+/// Health of the server as a whole, and of the query service.
+const HEALTH_NAMES: [&str; 2] = ["", "coterie.v1.Query"];
+
+struct Service {
+    app: Arc<App>,
+}
+
+/// The services, and the reporter of their health, which says that they serve.
+pub(crate) async fn router(app: Arc<App>) -> (axum::Router, HealthReporter) {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    for name in HEALTH_NAMES {
+        health.set_service_status(name, ServingStatus::Serving).await;
+    }
+    let limit = app.settings.max_body_bytes.saturating_add(ENVELOPE_BYTES);
+    let gate = Gate { app: Arc::clone(&app), protocol: Protocol::Grpc };
+    let service = QueryServer::new(Service { app }).max_decoding_message_size(limit);
+    let router = Routes::new(health_service)
+        .add_service(service)
+        .into_axum_router()
+        .layer(axum::middleware::from_fn_with_state(gate, gate::pass));
+    (router, health)
+}
+
+/// Says that nothing is served any more.
+pub(crate) async fn withdraw(health: &mut HealthReporter) {
+    for name in HEALTH_NAMES {
+        health.set_service_status(name, ServingStatus::NotServing).await;
+    }
+}
+
+/// Ends the streams of those who watch the health, which would otherwise hold up the drain.
+pub(crate) async fn end_watches(health: &mut HealthReporter) {
+    for name in HEALTH_NAMES {
+        health.clear_service_status(name).await;
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    async fn answer_assign(&self, request: AssignRequest) -> Result<AssignResponse, QueryError> {
+        let AssignRequest { vector, model_version } = request;
+        let served = self.app.served(&model_version)?;
+        let matrix = Matrix::from_vector(served.model(), vector)?;
+        let assignments = self.app.assign(&served, matrix, true).await?;
+        let assignment = assignments.first().map(|assignment| Assignment {
+            cluster: index(assignment.cluster),
+            distance: assignment.distance,
+            margin: assignment.margin,
+        });
+        Ok(AssignResponse { assignment, model_version: served.version().to_owned() })
+    }
+
+    async fn answer_assign_batch(&self, request: AssignBatchRequest) -> Result<AssignBatchResponse, QueryError> {
+        let AssignBatchRequest { vectors, model_version } = request;
+        let served = self.app.served(&model_version)?;
+        let vectors = vectors.ok_or(QueryError::Empty)?;
+        let most = self.app.settings.max_rows;
+        let matrix = Matrix::from_bytes(served.model(), vectors.dimension, vectors.data, most)?;
+        let assignments = self.app.assign(&served, matrix, false).await?;
+        Ok(AssignBatchResponse {
+            clusters: assignments.iter().map(|assignment| index(assignment.cluster)).collect(),
+            distances: assignments.iter().map(|assignment| assignment.distance).collect(),
+            margins: assignments.iter().map(|assignment| assignment.margin).collect(),
+            model_version: served.version().to_owned(),
+        })
+    }
+
+    async fn answer_nearest(&self, request: NearestClustersRequest) -> Result<NearestClustersResponse, QueryError> {
+        let NearestClustersRequest { vector, count, model_version } = request;
+        let served = self.app.served(&model_version)?;
+        let count = (count != 0).then_some(count);
+        let neighbours = self.app.compute.nearest_clusters(&served, vector, count).await?;
+        let clusters = neighbours
+            .into_iter()
+            .map(|neighbour| NearestCluster { cluster: index(neighbour.cluster), distance: neighbour.distance })
+            .collect();
+        Ok(NearestClustersResponse { clusters, model_version: served.version().to_owned() })
+    }
+
+    fn answer_list(&self, request: &ListClustersRequest) -> Result<ListClustersResponse, QueryError> {
+        let &ListClustersRequest { ref model_version, offset, limit, with_centroids } = request;
+        let served = self.app.served(model_version)?;
+        let page = Page { offset, limit: (limit != 0).then_some(limit), centroids: with_centroids };
+        Ok(ListClustersResponse {
+            clusters: query::clusters(&served, page)?.into_iter().map(cluster).collect(),
+            model_version: served.version().to_owned(),
+            total: u32::try_from(served.model().n_clusters()).unwrap_or(u32::MAX),
+        })
+    }
+
+    fn answer_cluster(&self, request: &GetClusterRequest) -> Result<GetClusterResponse, QueryError> {
+        let GetClusterRequest { cluster: id, model_version } = request;
+        let served = self.app.served(model_version)?;
+        let found = query::cluster(&served, i64::from(*id))?;
+        Ok(GetClusterResponse { cluster: Some(cluster(found)), model_version: served.version().to_owned() })
+    }
+
+    fn answer_model(&self) -> GetModelResponse {
+        let served = self.app.hot.get();
+        let model = served.model();
+        let training = &model.training;
+        let metrics = &training.metrics;
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        GetModelResponse {
+            name: model.name.clone(),
+            version: served.version().to_owned(),
+            digest: served.digest().to_owned(),
+            algorithm: training.algorithm.clone(),
+            metric: query::metric_name(model.metric).to_owned(),
+            input_dimension: count(model.input_dimension()),
+            clusters: count(model.n_clusters()),
+            rows: training.input.rows,
+            inertia: metrics.inertia,
+            silhouette: metrics.silhouette.unwrap_or_default(),
+            has_silhouette: metrics.silhouette.is_some(),
+            dimension: count(model.dimension()),
+            feature_names: model.feature_names.clone(),
+            trained_at: training.trained_at.to_string(),
+            iterations: training.iterations,
+            converged: training.converged,
+            rows_dropped: training.input.dropped,
+            davies_bouldin: metrics.davies_bouldin,
+            calinski_harabasz: metrics.calinski_harabasz,
+            ari: metrics.ari,
+            nmi: metrics.nmi,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Query for Service {
+    async fn assign(&self, request: Request<AssignRequest>) -> Result<Response<AssignResponse>, Status> {
+        reply(self.answer_assign(request.into_inner()).await)
+    }
+
+    async fn assign_batch(
+        &self,
+        request: Request<AssignBatchRequest>,
+    ) -> Result<Response<AssignBatchResponse>, Status> {
+        reply(self.answer_assign_batch(request.into_inner()).await)
+    }
+
+    async fn nearest_clusters(
+        &self,
+        request: Request<NearestClustersRequest>,
+    ) -> Result<Response<NearestClustersResponse>, Status> {
+        reply(self.answer_nearest(request.into_inner()).await)
+    }
+
+    async fn list_clusters(
+        &self,
+        request: Request<ListClustersRequest>,
+    ) -> Result<Response<ListClustersResponse>, Status> {
+        reply(self.answer_list(request.get_ref()))
+    }
+
+    async fn get_cluster(&self, request: Request<GetClusterRequest>) -> Result<Response<GetClusterResponse>, Status> {
+        reply(self.answer_cluster(request.get_ref()))
+    }
+
+    async fn get_model(&self, _request: Request<GetModelRequest>) -> Result<Response<GetModelResponse>, Status> {
+        reply(Ok(self.answer_model()))
+    }
+}
+
+fn reply<T>(answer: Result<T, QueryError>) -> Result<Response<T>, Status> {
+    answer.map(Response::new).map_err(|error| status::grpc(&error))
+}
+
+/// A cluster's index as the protocol has it, where -1 is kept for noise.
+fn index(cluster: u32) -> i32 {
+    i32::try_from(cluster).unwrap_or(i32::MAX)
+}
+
+fn cluster(view: ClusterView<'_>) -> Cluster {
+    let ClusterView { cluster, statistics, centroid } = view;
+    Cluster {
+        cluster: index(cluster),
+        size: statistics.size,
+        share: statistics.share,
+        inertia: statistics.inertia,
+        mean_distance: statistics.mean_distance,
+        radius: statistics.radius,
+        silhouette: statistics.silhouette.unwrap_or_default(),
+        has_silhouette: statistics.silhouette.is_some(),
+        centroid: centroid.map(<[f32]>::to_vec).unwrap_or_default(),
+        exemplars: statistics
+            .exemplars
+            .iter()
+            .map(|id| match id {
+                RowId::Int(id) => id.to_string(),
+                RowId::Text(id) => id.clone(),
+            })
+            .collect(),
+    }
+}

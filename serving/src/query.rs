@@ -1,0 +1,194 @@
+//! What can be asked of a model: pure functions, no sockets, no clock.
+//!
+//! A vector goes through the model's own feature pipeline and then the same kernel that labelled the training rows, so a
+//! row gets the label it had in training. Distances are in feature space: Euclidean for a Euclidean model, `1 - cos` for a
+//! cosine one (1 for a vector without direction).
+
+mod clusters;
+mod distance;
+mod error;
+mod matrix;
+
+pub use clusters::{ClusterView, Page, cluster, clusters};
+pub use error::QueryError;
+pub use matrix::Matrix;
+
+use coterie_algorithms::kmeans;
+use coterie_algorithms::metric::Metric;
+use coterie_model::Model;
+use distance::distance;
+use std::sync::Arc;
+
+/// Clusters that [`nearest_clusters`] gives when the request does not say how many.
+pub const DEFAULT_COUNT: u32 = 10;
+
+/// Largest length, in feature space, of a vector times that of a centroid: beyond it the kernel's `f32` sums overflow.
+const MAX_REACH: f64 = 1e37;
+
+/// A model made ready to be asked.
+#[derive(Debug)]
+pub struct Served {
+    model: Arc<Model>,
+    digest: String,
+    /// Length of the longest centroid, at least 1.
+    longest: f64,
+}
+
+/// The nearest cluster of a vector.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Assignment {
+    /// Index of the cluster.
+    pub cluster: u32,
+    /// Distance to its centroid.
+    pub distance: f32,
+    /// Distance to the second nearest centroid minus `distance`; 0 with a single cluster.
+    pub margin: f32,
+}
+
+/// A cluster near a vector.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Neighbour {
+    /// Index of the cluster.
+    pub cluster: u32,
+    /// Distance to its centroid.
+    pub distance: f32,
+}
+
+// === impl Served ===
+
+impl Served {
+    /// Prepares `model`, and asks it once so that the first caller does not pay for cold memory.
+    pub fn new(model: Arc<Model>) -> Self {
+        let digest = coterie_model::digest(&model);
+        let lengths = model.centroids.values().chunks_exact(model.dimension()).map(length);
+        let longest = lengths.fold(1.0, f64::max);
+        let served = Self { model, digest, longest };
+        let origin = vec![0.0; served.input_dimension()];
+        if let Err(error) = assign(&served, &origin, None) {
+            tracing::debug!(%error, "model could not be warmed up");
+        }
+        served
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Its version.
+    pub fn version(&self) -> &str {
+        &self.model.version
+    }
+
+    /// Its model digest.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Number of values in a vector.
+    pub fn input_dimension(&self) -> usize {
+        self.model.input_dimension()
+    }
+
+    /// Multiplications that one row costs, roughly.
+    pub fn cost_per_row(&self) -> usize {
+        self.model.n_clusters().saturating_mul(self.model.dimension()).max(self.input_dimension())
+    }
+
+    /// Whether a request that names `version` may be answered; an empty name asks for no version in particular.
+    ///
+    /// # Errors
+    /// [`QueryError::Version`] when it names another version than the one served.
+    pub fn check_version(&self, version: &str) -> Result<(), QueryError> {
+        if version.is_empty() || version == self.version() {
+            return Ok(());
+        }
+        Err(QueryError::Version { wanted: version.to_owned(), served: self.version().to_owned() })
+    }
+}
+
+/// The nearest cluster of each row.
+///
+/// `rows` is row-major with the model's input dimension; `first_row` is the place of the first of them in the request, for
+/// messages, or `None` when the request was for one vector.
+///
+/// # Errors
+/// [`QueryError`] about the first row that cannot be answered.
+pub fn assign(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result<Vec<Assignment>, QueryError> {
+    let model = served.model();
+    let features = features(served, rows, first_row)?;
+    let d = model.dimension();
+    let n = features.len() / d;
+    let (mut best, mut second) = (vec![0; n], vec![0; n]);
+    kmeans::assign_two(&model.centroids, &features, &mut best, &mut second);
+    let answer = features.chunks_exact(d).zip(best.into_iter().zip(second)).map(|(row, (best, second))| {
+        let nearest = distance(model.metric, row, model.centroids.row(best as usize));
+        let margin = if second == u32::MAX {
+            0.0
+        } else {
+            // Where both are equally far to within f32, the kernel's order may differ from that of these distances.
+            (distance(model.metric, row, model.centroids.row(second as usize)) - nearest).max(0.0)
+        };
+        Assignment { cluster: best, distance: nearest as f32, margin: margin as f32 }
+    });
+    Ok(answer.collect())
+}
+
+/// The `count` clusters nearest to a vector, the nearest first; all of them when there are fewer.
+///
+/// # Errors
+/// [`QueryError`] when the vector cannot be answered or `count` is 0.
+pub fn nearest_clusters(served: &Served, vector: &[f32], count: Option<u32>) -> Result<Vec<Neighbour>, QueryError> {
+    let count = count.unwrap_or(DEFAULT_COUNT);
+    if count == 0 {
+        return Err(QueryError::Count);
+    }
+    matrix::check_dimension(served.model(), vector.len(), None)?;
+    let model = served.model();
+    let features = features(served, vector, None)?;
+    let count = usize::try_from(count).map_or(model.n_clusters(), |count| count.min(model.n_clusters()));
+    let mut neighbours: Vec<(u32, f64)> = kmeans::nearest(&model.centroids, &features, count)
+        .into_iter()
+        .map(|(cluster, _)| (cluster, distance(model.metric, &features, model.centroids.row(cluster as usize))))
+        .collect();
+    neighbours.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+    Ok(neighbours.into_iter().map(|(cluster, distance)| Neighbour { cluster, distance: distance as f32 }).collect())
+}
+
+/// Checks rows and takes them to feature space.
+fn features(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result<Vec<f32>, QueryError> {
+    let model = served.model();
+    let place = |row: usize| first_row.map(|first| first + row);
+    if let Some(at) = rows.iter().position(|value| !value.is_finite()) {
+        let (row, column) = (at / model.input_dimension(), at % model.input_dimension());
+        return Err(QueryError::NotFinite {
+            row: place(row),
+            column,
+            feature: model.feature_names.get(column).cloned().unwrap_or_default(),
+            value: rows[at],
+        });
+    }
+    let mut features = Vec::new();
+    model.pipeline.apply(rows, &mut features);
+    let reach = MAX_REACH / served.longest;
+    for (row, values) in features.chunks_exact(model.dimension()).enumerate() {
+        // An overflow in the pipeline has made the length infinite or NaN.
+        let within = length(values) <= reach;
+        if !within {
+            return Err(QueryError::TooFar { row: place(row) });
+        }
+    }
+    Ok(features)
+}
+
+fn length(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt()
+}
+
+/// The metric's name, as the resource spells it.
+pub(crate) fn metric_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Euclidean => "Euclidean",
+        Metric::Cosine => "Cosine",
+    }
+}

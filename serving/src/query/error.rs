@@ -1,0 +1,145 @@
+//! Why a question cannot be answered. The text goes to the caller, so it says what was expected and what to do.
+
+/// A question that cannot be answered.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum QueryError {
+    /// No vector was sent.
+    #[error("no vector was sent: send at least one")]
+    Empty,
+    /// A vector has another number of values than the model takes.
+    #[error("{}expected {expected} values ({features}), found {found}: send one number per feature, in this order", place(*row))]
+    Dimension {
+        /// Row in the request; `None` for a lone vector.
+        row: Option<usize>,
+        /// Values the model takes.
+        expected: usize,
+        /// Values found.
+        found: usize,
+        /// The first feature names.
+        features: String,
+    },
+    /// A block of bytes is not a whole number of rows.
+    #[error(
+        "vectors.data has {bytes} bytes, which is no multiple of {row_bytes} (4 bytes for each of {dimension} values): send \
+         whole rows of little-endian 32-bit floats"
+    )]
+    Ragged {
+        /// Length of the block.
+        bytes: usize,
+        /// Bytes of a row.
+        row_bytes: usize,
+        /// Values of a row.
+        dimension: usize,
+    },
+    /// A value is NaN or infinite, or too large for a 32-bit float.
+    #[error(
+        "{}feature {feature:?} (value {column}) is {value}: every value must be a finite 32-bit float, so replace it or leave \
+         the vector out",
+        place(*row)
+    )]
+    NotFinite {
+        /// Row in the request; `None` for a lone vector.
+        row: Option<usize>,
+        /// Position in the row.
+        column: usize,
+        /// Name of the feature.
+        feature: String,
+        /// The value.
+        value: f32,
+    },
+    /// A vector lies so far from the training data that distances overflow.
+    #[error(
+        "{}the values are too large for this model, distances would overflow: check the units against the training data",
+        place(*row)
+    )]
+    TooFar {
+        /// Row in the request; `None` for a lone vector.
+        row: Option<usize>,
+    },
+    /// More rows than one request may have.
+    #[error("{rows} vectors in one request, at most {most} are allowed: split them over several requests")]
+    TooManyRows {
+        /// Rows sent.
+        rows: usize,
+        /// Rows allowed.
+        most: usize,
+    },
+    /// The number of clusters asked for is 0.
+    #[error("count must be at least 1")]
+    Count,
+    /// A page of clusters is larger than allowed.
+    #[error("limit must be from 1 to {most}, found {found}: ask for several pages with offset")]
+    Limit {
+        /// Limit asked for.
+        found: u32,
+        /// Limit allowed.
+        most: u32,
+    },
+    /// There is no such cluster.
+    #[error("there is no cluster {cluster}: the model has {clusters} clusters, numbered from 0")]
+    UnknownCluster {
+        /// Cluster asked for.
+        cluster: i64,
+        /// Number of clusters.
+        clusters: usize,
+    },
+    /// Another model version is served here.
+    #[error("model version {wanted:?} is not served here, {served:?} is: name that, or no version")]
+    Version {
+        /// Version asked for.
+        wanted: String,
+        /// Version served.
+        served: String,
+    },
+    /// The body or a parameter is not what the endpoint takes.
+    #[error("{what}")]
+    Malformed {
+        /// What is wrong, where, and what was expected.
+        what: String,
+    },
+    /// The body is larger than allowed.
+    #[error("the body has more than {most} bytes: split it over several requests")]
+    BodyTooLarge {
+        /// Bytes allowed.
+        most: usize,
+    },
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {seconds} s: send it faster or in smaller pieces")]
+    BodyTimeout {
+        /// Time allowed.
+        seconds: u64,
+    },
+    /// The answer was not ready in time.
+    #[error("the request was not answered in time: send fewer vectors, or try again")]
+    TimedOut,
+    /// Too much is being asked at once.
+    #[error("this replica is busy: try again after a moment, or add replicas")]
+    Overloaded,
+    /// There is nothing at this address.
+    #[error("there is nothing at {method} {path}: see GET /openapi.json for what there is")]
+    NoSuchEndpoint {
+        /// Method of the request.
+        method: String,
+        /// Path of the request.
+        path: String,
+    },
+    /// The address exists, for other methods.
+    #[error("{method} is not allowed at {path}: see GET /openapi.json for what is")]
+    MethodNotAllowed {
+        /// Method of the request.
+        method: String,
+        /// Path of the request.
+        path: String,
+    },
+    /// The replica is about to stop.
+    #[error("this replica is shutting down")]
+    ShuttingDown,
+    /// A defect of this program.
+    #[error("the request could not be answered because of a defect in this server: please report it")]
+    Internal,
+}
+
+/// How a message begins when it is about one row of several.
+fn place(row: Option<usize>) -> String {
+    row.map_or_else(String::new, |row| format!("row {row}: "))
+}

@@ -1,0 +1,112 @@
+//! Rows of a request, checked to fit the model, in the form they arrived in.
+
+use super::QueryError;
+use bytes::Bytes;
+use coterie_model::Model;
+use std::ops::Range;
+
+/// Feature names spelt out in a message.
+const NAMES_SHOWN: usize = 8;
+
+/// At least one row, each of the model's input dimension.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    values: Values,
+    rows: usize,
+    dimension: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Values {
+    Floats(Vec<f32>),
+    /// Little-endian `f32`, at any alignment.
+    Bytes(Bytes),
+}
+
+impl Matrix {
+    /// A lone vector.
+    ///
+    /// # Errors
+    /// [`QueryError`] when it is of another dimension.
+    pub fn from_vector(model: &Model, values: Vec<f32>) -> Result<Self, QueryError> {
+        check_dimension(model, values.len(), None)?;
+        Ok(Self { values: Values::Floats(values), rows: 1, dimension: model.input_dimension() })
+    }
+
+    /// Rows that end at the positions `ends` of `values`.
+    ///
+    /// # Errors
+    /// [`QueryError`] when there are none, too many, or one of another dimension.
+    pub fn from_rows(model: &Model, values: Vec<f32>, ends: &[usize], most: usize) -> Result<Self, QueryError> {
+        check_count(ends.len(), most)?;
+        let mut start = 0;
+        for (row, &end) in ends.iter().enumerate() {
+            check_dimension(model, end - start, Some(row))?;
+            start = end;
+        }
+        Ok(Self { values: Values::Floats(values), rows: ends.len(), dimension: model.input_dimension() })
+    }
+
+    /// Rows of `dimension` little-endian `f32` each.
+    ///
+    /// # Errors
+    /// [`QueryError`] when there are none, too many, or they are of another dimension or not whole.
+    pub fn from_bytes(model: &Model, dimension: u32, data: Bytes, most: usize) -> Result<Self, QueryError> {
+        if data.is_empty() {
+            return Err(QueryError::Empty);
+        }
+        let found = usize::try_from(dimension).unwrap_or(usize::MAX);
+        check_dimension(model, found, None)?;
+        let row_bytes = found.saturating_mul(4);
+        if !data.len().is_multiple_of(row_bytes) {
+            return Err(QueryError::Ragged { bytes: data.len(), row_bytes, dimension: found });
+        }
+        let rows = data.len() / row_bytes;
+        check_count(rows, most)?;
+        Ok(Self { values: Values::Bytes(data), rows, dimension: found })
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Hands the rows in `range`, row-major, to `use_rows`.
+    pub fn with_rows<T>(&self, range: Range<usize>, use_rows: impl FnOnce(&[f32]) -> T) -> T {
+        let range = range.start * self.dimension..range.end * self.dimension;
+        match &self.values {
+            Values::Floats(values) => use_rows(&values[range]),
+            Values::Bytes(data) => {
+                let data = &data[range.start * 4..range.end * 4];
+                let values: Vec<f32> =
+                    data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+                use_rows(&values)
+            }
+        }
+    }
+}
+
+/// Whether a vector has as many values as the model takes.
+pub(crate) fn check_dimension(model: &Model, found: usize, row: Option<usize>) -> Result<(), QueryError> {
+    let expected = model.input_dimension();
+    if found == expected {
+        return Ok(());
+    }
+    if found == 0 && row.is_none() {
+        return Err(QueryError::Empty);
+    }
+    let mut features =
+        model.feature_names.iter().take(NAMES_SHOWN).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    if model.feature_names.len() > NAMES_SHOWN {
+        features.push_str(", ...");
+    }
+    Err(QueryError::Dimension { row, expected, found, features })
+}
+
+fn check_count(rows: usize, most: usize) -> Result<(), QueryError> {
+    match rows {
+        0 => Err(QueryError::Empty),
+        rows if rows > most => Err(QueryError::TooManyRows { rows, most }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,201 @@
+//! REST: JSON over HTTP/1.1, health, metrics. Only spelling happens here.
+//!
+//! Every error is `{"error": "..."}`. `POST /v1/assign` takes one vector or several and answers in the same shape for both:
+//! `assignments` has one entry per vector.
+
+mod body;
+mod numbers;
+mod shapes;
+
+use crate::app::App;
+use crate::gate::{self, Gate};
+use crate::metrics::{self, Protocol};
+use crate::query::{self, Matrix, Page, QueryError};
+use crate::status;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Serialize;
+use shapes::{
+    AssignBody, AssignReply, ClusterReply, ClustersReply, ErrorReply, ListQuery, ModelReply, NearestBody, NearestReply,
+    VersionQuery,
+};
+use std::sync::Arc;
+
+/// The description of these endpoints.
+const OPENAPI: &str = include_str!("../openapi.json");
+
+/// Answers with more entries are spelt off the async threads.
+const SPELT_AT_ONCE: usize = 4_096;
+
+/// An error on its way out.
+struct Refusal(QueryError);
+
+type Reply = Result<Response, Refusal>;
+
+/// All endpoints.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let gate = Gate { app: Arc::clone(&app), protocol: Protocol::Http };
+    Router::new()
+        .route("/v1/assign", post(assign))
+        .route("/v1/nearest-clusters", post(nearest_clusters))
+        .route("/v1/clusters", get(list_clusters))
+        .route("/v1/clusters/{id}", get(get_cluster))
+        .route("/v1/model", get(get_model))
+        .route("/healthz/live", get(live))
+        .route("/healthz/ready", get(ready))
+        .route("/metrics", get(scrape))
+        .route("/openapi.json", get(openapi))
+        .fallback(no_such_endpoint)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(axum::middleware::from_fn_with_state(gate, gate::pass))
+        .with_state(app)
+}
+
+/// `error` as a response.
+pub(crate) fn refuse(error: &QueryError) -> Response {
+    let (status, _) = status::codes(error);
+    let text = error.to_string();
+    let mut response = match spell(&ErrorReply { error: &text }) {
+        Ok(body) => json(body),
+        Err(_) => Response::new(Body::empty()),
+    };
+    *response.status_mut() = status;
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+async fn assign(State(app): State<Arc<App>>, request: Request) -> Reply {
+    let body: AssignBody = body::parse(&app, request).await?;
+    let AssignBody { vector, vectors, model_version } = body;
+    let served = app.served(model_version.as_deref().unwrap_or_default())?;
+    let (matrix, lone) = match (vector, vectors) {
+        (Some(vector), None) => (Matrix::from_vector(served.model(), vector.0)?, true),
+        (None, Some(vectors)) => {
+            let most = app.settings.max_rows;
+            (Matrix::from_rows(served.model(), vectors.values, &vectors.ends, most)?, false)
+        }
+        (None, None) | (Some(_), Some(_)) => {
+            let what = "send either \"vector\": [...] or \"vectors\": [[...], ...]".to_owned();
+            return Err(Refusal(QueryError::Malformed { what }));
+        }
+    };
+    let assignments = app.assign(&served, matrix, lone).await?;
+    let large = assignments.len() > SPELT_AT_ONCE;
+    let reply = move || spell(&AssignReply { model_version: served.version(), assignments: &assignments });
+    let body = if large { app.compute.offload(reply).await? } else { reply() };
+    Ok(json(body?))
+}
+
+async fn nearest_clusters(State(app): State<Arc<App>>, request: Request) -> Reply {
+    let NearestBody { vector, count, model_version } = body::parse(&app, request).await?;
+    let served = app.served(model_version.as_deref().unwrap_or_default())?;
+    let neighbours = app.compute.nearest_clusters(&served, vector.0, count).await?;
+    Ok(json(spell(&NearestReply { model_version: served.version(), clusters: &neighbours })?))
+}
+
+async fn list_clusters(State(app): State<Arc<App>>, parameters: Result<Query<ListQuery>, QueryRejection>) -> Reply {
+    let ListQuery { offset, limit, centroids, model_version } = parameter(parameters)?;
+    let served = app.served(model_version.as_deref().unwrap_or_default())?;
+    let clusters = query::clusters(&served, Page { offset, limit, centroids })?;
+    let reply = ClustersReply {
+        model_version: served.version(),
+        total: served.model().n_clusters(),
+        clusters: clusters.into_iter().map(ClusterReply::from).collect(),
+    };
+    Ok(json(spell(&reply)?))
+}
+
+async fn get_cluster(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+    parameters: Result<Query<VersionQuery>, QueryRejection>,
+) -> Reply {
+    let VersionQuery { model_version } = parameter(parameters)?;
+    let served = app.served(model_version.as_deref().unwrap_or_default())?;
+    let Path(id) = id.map_err(|rejection| QueryError::Malformed { what: rejection.body_text() })?;
+    let id: i64 = id.parse().map_err(|_| {
+        let most = served.model().n_clusters().saturating_sub(1);
+        QueryError::Malformed { what: format!("cluster must be a number from 0 to {most}, found {id:?}") }
+    })?;
+    let view = query::cluster(&served, id)?;
+    Ok(json(spell(&ClusterReply::from(view).with_version(served.version()))?))
+}
+
+async fn get_model(State(app): State<Arc<App>>, parameters: Result<Query<VersionQuery>, QueryRejection>) -> Reply {
+    let VersionQuery { model_version } = parameter(parameters)?;
+    let served = app.served(model_version.as_deref().unwrap_or_default())?;
+    Ok(json(spell(&ModelReply::new(&served))?))
+}
+
+async fn live() -> Reply {
+    Ok(json(br#"{"status":"live"}"#.to_vec()))
+}
+
+async fn ready(State(app): State<Arc<App>>) -> Reply {
+    if !app.is_ready() {
+        return Err(Refusal(QueryError::ShuttingDown));
+    }
+    let version = app.hot.get().version().to_owned();
+    Ok(json(spell(&serde_json::json!({"status": "ready", "modelVersion": version}))?))
+}
+
+async fn scrape(State(app): State<Arc<App>>) -> Reply {
+    let text = app.metrics.encode().map_err(|error| {
+        tracing::error!(%error, "metrics could not be encoded");
+        QueryError::Internal
+    })?;
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}
+
+async fn openapi() -> Response {
+    json(OPENAPI.as_bytes().to_vec())
+}
+
+async fn no_such_endpoint(request: Request) -> Refusal {
+    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+    Refusal(QueryError::NoSuchEndpoint { method, path })
+}
+
+async fn method_not_allowed(request: Request) -> Refusal {
+    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+    Refusal(QueryError::MethodNotAllowed { method, path })
+}
+
+fn parameter<T>(parameters: Result<Query<T>, QueryRejection>) -> Result<T, QueryError> {
+    match parameters {
+        Ok(Query(parameters)) => Ok(parameters),
+        Err(rejection) => Err(QueryError::Malformed { what: rejection.body_text() }),
+    }
+}
+
+fn spell(reply: &impl Serialize) -> Result<Vec<u8>, QueryError> {
+    serde_json::to_vec(reply).map_err(|error| {
+        tracing::error!(%error, "answer could not be spelt");
+        QueryError::Internal
+    })
+}
+
+fn json(body: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+// === impl Refusal ===
+
+impl From<QueryError> for Refusal {
+    fn from(error: QueryError) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        refuse(&self.0)
+    }
+}

@@ -1,0 +1,59 @@
+//! Reading a body, within bounds, and parsing it without holding up anyone else.
+
+use crate::app::App;
+use crate::query::QueryError;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+/// Bodies up to this size are parsed where they arrived: some tens of microseconds.
+const PARSED_AT_ONCE: usize = 16 << 10;
+
+/// The body of `request` as JSON of type `T`.
+pub(crate) async fn parse<T: DeserializeOwned + Send + 'static>(app: &App, request: Request) -> Result<T, QueryError> {
+    let bytes = read(app, request).await?;
+    if bytes.len() <= PARSED_AT_ONCE {
+        return parse_bytes(&bytes);
+    }
+    app.compute.offload(move || parse_bytes(&bytes)).await?
+}
+
+fn parse_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, QueryError> {
+    if bytes.is_empty() {
+        return Err(QueryError::Malformed { what: "the body is empty: send a JSON object".to_owned() });
+    }
+    serde_json::from_slice(bytes)
+        .map_err(|error| QueryError::Malformed { what: format!("the body is not what this endpoint takes: {error}") })
+}
+
+async fn read(app: &App, request: Request) -> Result<Bytes, QueryError> {
+    let most = app.settings.max_body_bytes;
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: u64| length > most as u64) {
+        return Err(QueryError::BodyTooLarge { most });
+    }
+    let limit = app.settings.body_timeout;
+    let collected = tokio::time::timeout(limit, collect(request.into_body(), most)).await;
+    collected.map_err(|_elapsed| QueryError::BodyTimeout { seconds: limit.as_secs() })?
+}
+
+async fn collect(body: Body, most: usize) -> Result<Bytes, QueryError> {
+    let error = match Limited::new(body, most).collect().await {
+        Ok(collected) => return Ok(collected.to_bytes()),
+        Err(error) => error,
+    };
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return Err(QueryError::BodyTooLarge { most });
+        }
+        if let Some(error) = error.downcast_ref::<QueryError>() {
+            return Err(error.clone());
+        }
+        cause = error.source();
+    }
+    Err(QueryError::Malformed { what: format!("the body could not be read: {error}") })
+}

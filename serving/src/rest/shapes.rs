@@ -1,0 +1,192 @@
+//! The JSON of requests and answers. `openapi.json` describes the same shapes.
+
+use super::numbers::{Row, Rows};
+use crate::query::{self, Assignment, ClusterView, Neighbour, Served};
+use coterie_model::{Metrics, RowId};
+use serde::ser::{SerializeSeq, SerializeStruct};
+use serde::{Deserialize, Serialize, Serializer};
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct AssignBody {
+    pub(crate) vector: Option<Row>,
+    pub(crate) vectors: Option<Rows>,
+    pub(crate) model_version: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct NearestBody {
+    pub(crate) vector: Row,
+    pub(crate) count: Option<u32>,
+    pub(crate) model_version: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    #[serde(default)]
+    pub(crate) offset: u32,
+    pub(crate) limit: Option<u32>,
+    #[serde(default)]
+    pub(crate) centroids: bool,
+    pub(crate) model_version: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct VersionQuery {
+    pub(crate) model_version: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct ErrorReply<'a> {
+    pub(crate) error: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AssignReply<'a> {
+    pub(crate) model_version: &'a str,
+    #[serde(serialize_with = "each")]
+    pub(crate) assignments: &'a [Assignment],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NearestReply<'a> {
+    pub(crate) model_version: &'a str,
+    #[serde(serialize_with = "each")]
+    pub(crate) clusters: &'a [Neighbour],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ClustersReply<'a> {
+    pub(crate) model_version: &'a str,
+    pub(crate) total: usize,
+    pub(crate) clusters: Vec<ClusterReply<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ClusterReply<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_version: Option<&'a str>,
+    cluster: u32,
+    size: u64,
+    share: f64,
+    inertia: f64,
+    mean_distance: f64,
+    radius: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    silhouette: Option<f64>,
+    exemplars: &'a [RowId],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    centroid: Option<&'a [f32]>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ModelReply<'a> {
+    name: &'a str,
+    model_version: &'a str,
+    digest: &'a str,
+    algorithm: &'a str,
+    metric: &'a str,
+    input_dimension: usize,
+    feature_names: &'a [String],
+    dimension: usize,
+    clusters: usize,
+    rows: u64,
+    rows_dropped: u64,
+    iterations: u32,
+    converged: bool,
+    trained_at: String,
+    metrics: &'a Metrics,
+}
+
+/// Spells what has a JSON form here but belongs to the domain.
+struct Spelt<'a, T>(&'a T);
+
+fn each<'a, T, S>(items: &&'a [T], serializer: S) -> Result<S::Ok, S::Error>
+where
+    S: Serializer,
+    Spelt<'a, T>: Serialize,
+{
+    let mut sequence = serializer.serialize_seq(Some(items.len()))?;
+    for item in *items {
+        sequence.serialize_element(&Spelt(item))?;
+    }
+    sequence.end()
+}
+
+impl Serialize for Spelt<'_, Assignment> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Assignment { cluster, distance, margin } = self.0;
+        let mut object = serializer.serialize_struct("Assignment", 3)?;
+        object.serialize_field("cluster", cluster)?;
+        object.serialize_field("distance", distance)?;
+        object.serialize_field("margin", margin)?;
+        object.end()
+    }
+}
+
+impl Serialize for Spelt<'_, Neighbour> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Neighbour { cluster, distance } = self.0;
+        let mut object = serializer.serialize_struct("Neighbour", 2)?;
+        object.serialize_field("cluster", cluster)?;
+        object.serialize_field("distance", distance)?;
+        object.end()
+    }
+}
+
+impl<'a> ClusterReply<'a> {
+    /// Names the version, where the cluster is the whole answer.
+    pub(crate) fn with_version(self, version: &'a str) -> Self {
+        Self { model_version: Some(version), ..self }
+    }
+}
+
+impl<'a> From<ClusterView<'a>> for ClusterReply<'a> {
+    fn from(view: ClusterView<'a>) -> Self {
+        let ClusterView { cluster, statistics, centroid } = view;
+        Self {
+            model_version: None,
+            cluster,
+            size: statistics.size,
+            share: statistics.share,
+            inertia: statistics.inertia,
+            mean_distance: statistics.mean_distance,
+            radius: statistics.radius,
+            silhouette: statistics.silhouette,
+            exemplars: &statistics.exemplars,
+            centroid,
+        }
+    }
+}
+
+impl<'a> ModelReply<'a> {
+    pub(crate) fn new(served: &'a Served) -> Self {
+        let model = served.model();
+        let training = &model.training;
+        Self {
+            name: &model.name,
+            model_version: served.version(),
+            digest: served.digest(),
+            algorithm: &training.algorithm,
+            metric: query::metric_name(model.metric),
+            input_dimension: model.input_dimension(),
+            feature_names: &model.feature_names,
+            dimension: model.dimension(),
+            clusters: model.n_clusters(),
+            rows: training.input.rows,
+            rows_dropped: training.input.dropped,
+            iterations: training.iterations,
+            converged: training.converged,
+            trained_at: training.trained_at.to_string(),
+            metrics: &training.metrics,
+        }
+    }
+}

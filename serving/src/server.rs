@@ -1,0 +1,122 @@
+//! Starting, and stopping without failing a request.
+
+use crate::accept;
+use crate::app::App;
+use crate::grpc;
+use crate::hot::{Handle, Hot};
+use crate::metrics::{Metrics, Protocol};
+use crate::query::Served;
+use crate::rest;
+use crate::settings::Settings;
+use coterie_model::Model;
+use std::future::Future;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Sockets to serve on, bound by the caller. At least one.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For REST, health, metrics (HTTP/1.1).
+    pub http: Option<TcpListener>,
+    /// For gRPC (HTTP/2 without TLS).
+    pub grpc: Option<TcpListener>,
+}
+
+/// A server did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// There is nothing to serve on.
+    #[error("no address to serve on: give one for HTTP, for gRPC, or both")]
+    NoListener,
+    /// A task of the server ended by a defect.
+    #[error("a server task failed")]
+    Task(#[source] tokio::task::JoinError),
+}
+
+/// A server that has its model and does not run yet.
+#[derive(Debug)]
+pub struct Server {
+    settings: Settings,
+    hot: Arc<Hot>,
+    metrics: Arc<Metrics>,
+}
+
+/// Serves `model` on `listeners` until `shutdown` completes and the requests in flight are answered, with default
+/// [`Settings`]. See [`Server::run`].
+///
+/// # Errors
+/// As [`Server::run`].
+pub async fn run(
+    listeners: Listeners,
+    model: Arc<Model>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    Server::new(model, Settings::default()).run(listeners, shutdown).await
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Prepares to serve `model`, which takes a pass over its centroids.
+    pub fn new(model: Arc<Model>, settings: Settings) -> Self {
+        let served = Arc::new(Served::new(model));
+        let metrics = Arc::new(Metrics::new());
+        metrics.set_model(&served);
+        Self { settings, hot: Arc::new(Hot::new(served)), metrics }
+    }
+
+    /// A handle to replace the model while the server runs.
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.hot), Arc::clone(&self.metrics))
+    }
+
+    /// Serves until `shutdown` completes.
+    ///
+    /// # Expected flow
+    /// Readiness (HTTP and gRPC health) is withdrawn first; requests go on being accepted for `drain_delay`, so that load
+    /// balancers notice; then listeners close, idle connections are closed, and requests in flight have `drain_timeout` to
+    /// finish before they are cut off. Dropping the future stops everything at once.
+    ///
+    /// # Errors
+    /// [`ServeError`] when there is no listener, or on a defect.
+    pub async fn run(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let Self { settings, hot, metrics } = self;
+        let Listeners { http, grpc } = listeners;
+        if http.is_none() && grpc.is_none() {
+            return Err(ServeError::NoListener);
+        }
+        let drain_delay = settings.drain_delay;
+        let app = Arc::new(App::new(settings.clone(), hot, metrics));
+        let (stop, stopped) = watch::channel(false);
+        let (grpc_router, mut health) = grpc::router(Arc::clone(&app)).await;
+        app.set_ready(true);
+        let mut tasks = JoinSet::new();
+        if let Some(listener) = http {
+            let router = rest::router(Arc::clone(&app));
+            tasks.spawn(accept::serve(listener, router, Protocol::Http, settings.clone(), stopped.clone()));
+        }
+        if let Some(listener) = grpc {
+            tasks.spawn(accept::serve(listener, grpc_router, Protocol::Grpc, settings, stopped));
+        }
+        tracing::info!(version = app.hot.get().version(), "serving");
+
+        tokio::select! {
+            () = shutdown => {}
+            Some(ended) = tasks.join_next() => ended.map_err(ServeError::Task)?,
+        }
+        tracing::info!("draining");
+        app.set_ready(false);
+        grpc::withdraw(&mut health).await;
+        tokio::time::sleep(drain_delay).await;
+        grpc::end_watches(&mut health).await;
+        // The receivers live in the tasks; without tasks there is no one to tell.
+        stop.send_replace(true);
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(ServeError::Task)?;
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}

@@ -1,0 +1,48 @@
+//! The server's bounds.
+
+use std::time::Duration;
+
+/// Bounds of a server. The defaults suit a replica with a few cores and a gigabyte of memory.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Queries answered at once; more are refused with 429 (`RESOURCE_EXHAUSTED`). Default 256.
+    pub max_in_flight: usize,
+    /// Largest body of one request, in bytes; a larger one is refused with 413 (gRPC: `OUT_OF_RANGE`). Default 32 MiB.
+    pub max_body_bytes: usize,
+    /// Bytes of all bodies in flight together; a request that would exceed it is refused with 429. Default 256 MiB.
+    pub max_bytes_in_flight: usize,
+    /// Most rows in one request. Default 65,536.
+    pub max_rows: usize,
+    /// Connections held open on each listener; more wait in the kernel's queue. Default 4,096.
+    pub max_connections: usize,
+    /// How long a connection may take to send a request's headers, or lie idle before them. Default 60 s.
+    pub idle_timeout: Duration,
+    /// How long a request may take to send its body over REST. Default 20 s.
+    pub body_timeout: Duration,
+    /// How long a query may take in all; a gRPC client's shorter deadline is honoured. Default 30 s.
+    pub request_timeout: Duration,
+    /// How long to go on accepting after readiness is withdrawn, so that load balancers notice. Default 0.
+    pub drain_delay: Duration,
+    /// How long requests in flight may take to finish once accepting has stopped. Default 25 s.
+    pub drain_timeout: Duration,
+    /// Threads that work on large requests. Default: the machine's cores as far as this process may use them.
+    pub compute_threads: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_in_flight: 256,
+            max_body_bytes: 32 << 20,
+            max_bytes_in_flight: 256 << 20,
+            max_rows: 65_536,
+            max_connections: 4_096,
+            idle_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(20),
+            request_timeout: Duration::from_secs(30),
+            drain_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(25),
+            compute_threads: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The one map from errors to status codes, of both protocols.
+
+use crate::query::QueryError;
+use axum::http::StatusCode;
+use tonic::{Code, Status};
+
+/// The HTTP status and the gRPC code of `error`.
+pub(crate) fn codes(error: &QueryError) -> (StatusCode, Code) {
+    match error {
+        QueryError::Empty
+        | QueryError::Dimension { .. }
+        | QueryError::Ragged { .. }
+        | QueryError::NotFinite { .. }
+        | QueryError::TooFar { .. }
+        | QueryError::TooManyRows { .. }
+        | QueryError::Count
+        | QueryError::Limit { .. }
+        | QueryError::Malformed { .. } => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
+        QueryError::UnknownCluster { .. } | QueryError::Version { .. } => (StatusCode::NOT_FOUND, Code::NotFound),
+        QueryError::NoSuchEndpoint { .. } => (StatusCode::NOT_FOUND, Code::Unimplemented),
+        QueryError::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
+        QueryError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::OutOfRange),
+        QueryError::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
+        QueryError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded),
+        QueryError::Overloaded => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
+        QueryError::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+        QueryError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
+    }
+}
+
+/// `error` as a gRPC status.
+pub(crate) fn grpc(error: &QueryError) -> Status {
+    Status::new(codes(error).1, error.to_string())
+}
