@@ -2,6 +2,8 @@
 //!
 //! Made only by [`crate::resolve`], so no other crate checks the manifest again.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 /// A job that passed every schema and cross-field rule.
@@ -27,10 +29,35 @@ pub struct ResolvedJob {
     pub output: Option<Output>,
 }
 
+impl ResolvedJob {
+    /// The job with its relative paths below `folder`: a manifest's paths are relative to the folder it lies in.
+    ///
+    /// Absolute paths and URIs with a scheme stay as they are.
+    #[must_use]
+    pub fn rebased(mut self, folder: &Path) -> Self {
+        let rebase = |uri: &mut String| {
+            if !uri.contains("://") {
+                *uri = folder.join(&*uri).to_string_lossy().into_owned();
+            }
+        };
+        rebase(&mut self.source.uri);
+        if let Some(output) = &mut self.output {
+            rebase(&mut output.uri);
+        }
+        match &mut self.algorithm {
+            Algorithm::KMeans(parameters) => match &mut parameters.init {
+                Init::WarmStart { uri } => rebase(uri),
+                Init::KMeansParallel | Init::KMeansPlusPlus | Init::Random => {}
+            },
+        }
+        self
+    }
+}
+
 /// The input of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
-    /// `s3://bucket/prefix`, `file:///dir`, a relative path, ...; an object, a prefix or a glob.
+    /// `s3://bucket/prefix`, `file:///dir`, a path, ...; an object, a prefix or a glob. See [`ResolvedJob::rebased`].
     pub uri: String,
     /// Format; `None` infers it from the objects' names.
     pub format: Option<Format>,
@@ -77,7 +104,7 @@ pub struct Store {
     pub region: Option<String>,
     /// Whether plain HTTP is allowed.
     pub allow_http: bool,
-    /// PEM file with certificate authorities to trust beside the built-in ones.
+    /// PEM text (not a file name) of certificate authorities to trust beside the built-in ones.
     pub ca_bundle: Option<String>,
 }
 
@@ -171,4 +198,3 @@ pub struct Output {
     /// How to reach the store.
     pub store: Store,
 }
-
