@@ -1,0 +1,304 @@
+//! Nonsense of every kind gets a proper refusal; the server goes on.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use coterie_protocol::query::{AssignBatchRequest, AssignRequest, NearestClustersRequest, Vectors};
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use std::sync::{Arc, Mutex};
+use support::{Running, models, start};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tonic::Code;
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn check(cases: u32, server: &Running, runtime: &Runtime, test: impl Fn(&mut TestRunner)) {
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    test(&mut runner);
+    // Whatever came before, the next question is answered.
+    runtime.block_on(async {
+        server.get("/healthz/live").await.ok();
+        let reply = server.post("/v1/assign", r#"{"vector": [100, 0]}"#).await.ok();
+        assert_eq!(reply["assignments"][0]["cluster"], 0);
+        assert_eq!(
+            server.metric("coterie_serving_requests_total{protocol=\"http\",endpoint=\"assign\",code=\"500\"}").await,
+            None
+        );
+        assert_eq!(server.metric("coterie_serving_requests_in_flight").await, Some(1.0), "only the scrape");
+    });
+}
+
+/// JSON that is nearly right: pieces of good requests, put together at random.
+fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
+    let good = prop::sample::select(vec![
+        r#"{"vector": [100.5, -3], "modelVersion": "v3"}"#,
+        r#"{"vectors": [[1, 2], [3e2, 4.25]]}"#,
+        r#"{"vector": [1, 2], "count": 2}"#,
+        r#"{"vectors": [[0, -0.0], [1e-40, 5]], "modelVersion": ""}"#,
+    ]);
+    let pieces = prop::sample::select(vec![
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ":",
+        "null",
+        "true",
+        "1e400",
+        "-1e39",
+        "NaN",
+        "\"",
+        "\\u0000",
+        "\u{feff}",
+        "[]",
+        "{}",
+        "\"vector\":",
+        "\"vectors\":",
+        "9999999999999999999999",
+        "-",
+        ".",
+        "1",
+        "\"count\":-1,",
+        " ",
+        "\n",
+        "\0",
+    ]);
+    let edit = (any::<prop::sample::Index>(), 0usize..6, pieces);
+    (good, prop::collection::vec(edit, 1..4)).prop_map(|(good, edits)| {
+        let mut bytes = good.as_bytes().to_vec();
+        for (at, cut, piece) in edits {
+            let at = at.index(bytes.len() + 1);
+            let end = (at + cut).min(bytes.len());
+            bytes.splice(at..end, piece.bytes());
+        }
+        bytes
+    })
+}
+
+#[test]
+fn rest_bodies() {
+    let runtime = runtime();
+    let server = runtime.block_on(start(models::songs()));
+    let bodies = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..300),
+        "\\PC{0,200}".prop_map(String::into_bytes),
+        nearly_json(),
+        nearly_json(),
+    ];
+    let paths = prop::sample::select(vec![
+        "/v1/assign",
+        "/v1/nearest-clusters",
+        "/v1/clusters",
+        "/v1/clusters/1",
+        "/v1/model",
+        "/healthz/ready",
+        "/metrics",
+        "/other",
+    ]);
+    check(1_500, &server, &runtime, |runner| {
+        runner
+            .run(&(paths.clone(), &bodies), |(path, body)| {
+                let reply = runtime.block_on(server.post(path, body));
+                prop_assert!(reply.status.as_u16() == 200 || reply.status.is_client_error(), "{:?}", reply);
+                if reply.status != 200 {
+                    prop_assert!(!reply.error().is_empty());
+                }
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+#[test]
+fn rest_addresses() {
+    let runtime = runtime();
+    let server = runtime.block_on(start(models::songs()));
+    let parts = prop::sample::select(vec![
+        "v1",
+        "clusters",
+        "assign",
+        "..",
+        "%2e%2e",
+        "%00",
+        "%ff",
+        "-1",
+        "1",
+        "4294967296",
+        "?",
+        "&",
+        "=",
+        "limit",
+        "offset",
+        "centroids=true",
+        "modelVersion=v3",
+        "//",
+        "%",
+        "*",
+        ";",
+        "model",
+        "%F0%9F%98%80",
+        "~",
+        "{id}",
+    ]);
+    let paths = prop::collection::vec(parts, 0..8)
+        .prop_map(|parts| format!("/{}", parts.join("/").replace("/?/", "?").replace("/=/", "=")));
+    check(1_000, &server, &runtime, |runner| {
+        runner
+            .run(&paths, |path| {
+                if path.parse::<hyper::Uri>().is_err() {
+                    return Err(TestCaseError::reject("no URI"));
+                }
+                let reply = runtime.block_on(server.get(&path));
+                prop_assert!(reply.status.as_u16() == 200 || reply.status.is_client_error(), "{} {:?}", path, reply);
+                if reply.status != 200 {
+                    prop_assert!(!reply.error().is_empty());
+                }
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+#[test]
+fn what_is_not_even_http() {
+    let runtime = runtime();
+    let server = runtime.block_on(start(models::songs()));
+    let heads = prop::sample::select(vec![
+        "POST /v1/assign HTTP/1.1\r\ncontent-length: 5\r\n\r\n",
+        "POST /v1/assign HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n",
+        "POST /v1/assign HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        "POST /v1/assign HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 9\r\n\r\n",
+        "GET /v1/model HTTP/9.9\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "",
+    ]);
+    let inputs = (heads, prop::collection::vec(any::<u8>(), 0..200), any::<bool>());
+    check(600, &server, &runtime, |runner| {
+        runner
+            .run(&inputs, |(head, tail, grpc)| {
+                runtime.block_on(async {
+                    let address = if grpc { server.grpc } else { server.http };
+                    let mut stream = TcpStream::connect(address).await.unwrap();
+                    // The server may close at any point.
+                    let _ = stream.write_all(head.as_bytes()).await;
+                    let _ = stream.write_all(&tail).await;
+                    let _ = stream.shutdown().await;
+                    let mut reply = Vec::new();
+                    let _ = stream.read_to_end(&mut reply).await;
+                    let text = String::from_utf8_lossy(&reply).into_owned();
+                    prop_assert!(!text.starts_with("HTTP/1.1 5"), "{}", text);
+                    Ok(())
+                })
+            })
+            .unwrap();
+    });
+}
+
+#[test]
+fn grpc_messages() {
+    let runtime = runtime();
+    let server = runtime.block_on(start(models::songs()));
+    let client = Arc::new(Mutex::new(runtime.block_on(server.client())));
+    let floats = prop::collection::vec(prop_oneof![any::<u32>().prop_map(f32::from_bits), -1e3f32..1e3], 0..6);
+    let version = prop::sample::select(vec!["", "", "v3", "v2", "\u{0}"]);
+    let dimension = prop_oneof![Just(2u32), any::<u32>(), 0u32..5];
+    let inputs = (floats, version, dimension, prop::collection::vec(any::<u8>(), 0..40), any::<u32>());
+    check(1_000, &server, &runtime, |runner| {
+        runner
+            .run(&inputs, |(vector, version, dimension, data, count)| {
+                let mut client = client.lock().unwrap().clone();
+                runtime.block_on(async {
+                    let model_version = version.to_owned();
+                    let vectors = Some(Vectors { dimension, data: data.into() });
+                    let results = [
+                        client
+                            .assign(AssignRequest { vector: vector.clone(), model_version: model_version.clone() })
+                            .await
+                            .map(drop),
+                        client
+                            .assign_batch(AssignBatchRequest { vectors, model_version: model_version.clone() })
+                            .await
+                            .map(drop),
+                        client
+                            .nearest_clusters(NearestClustersRequest { vector, count, model_version })
+                            .await
+                            .map(drop),
+                    ];
+                    for result in results {
+                        if let Err(status) = result {
+                            prop_assert!(
+                                matches!(status.code(), Code::InvalidArgument | Code::NotFound),
+                                "{:?}",
+                                status
+                            );
+                        }
+                    }
+                    Ok(())
+                })
+            })
+            .unwrap();
+    });
+}
+
+#[test]
+fn grpc_bytes() {
+    let runtime = runtime();
+    let server = runtime.block_on(start(models::songs()));
+    let methods = prop::sample::select(vec![
+        "Assign",
+        "AssignBatch",
+        "NearestClusters",
+        "ListClusters",
+        "GetCluster",
+        "GetModel",
+        "Drop",
+    ]);
+    // A frame is a flag, a length and that many bytes.
+    let framed = (prop::collection::vec(any::<u8>(), 0..60), 0u8..3, -3i64..3).prop_map(|(message, flag, slip)| {
+        let length = (message.len() as i64 + slip).max(0) as u32;
+        [&[flag][..], &length.to_be_bytes(), &message].concat()
+    });
+    let bodies = prop_oneof![prop::collection::vec(any::<u8>(), 0..60), framed];
+    let connect = async {
+        let stream = TcpStream::connect(server.grpc).await.unwrap();
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    };
+    let sender = runtime.block_on(connect);
+    check(1_000, &server, &runtime, |runner| {
+        runner
+            .run(&(methods.clone(), &bodies), |(method, body)| {
+                let mut sender = sender.clone();
+                runtime.block_on(async {
+                    let request = Request::builder()
+                        .method("POST")
+                        .uri(format!("http://{}/coterie.v1.Query/{method}", server.grpc))
+                        .header("content-type", "application/grpc")
+                        .header("te", "trailers")
+                        .body(Full::new(Bytes::from(body)))
+                        .unwrap();
+                    let response = sender.send_request(request).await.unwrap();
+                    prop_assert_eq!(response.status(), 200);
+                    let head = response.headers().get("grpc-status").cloned();
+                    let body = response.into_body().collect().await.unwrap();
+                    let status =
+                        head.or_else(|| body.trailers().and_then(|trailers| trailers.get("grpc-status").cloned()));
+                    prop_assert!(status.is_some(), "every answer has a status");
+                    Ok(())
+                })
+            })
+            .unwrap();
+    });
+}

@@ -1,0 +1,87 @@
+//! Models to serve, a server on free ports, and plain clients for it.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub(crate) mod client;
+pub(crate) mod models;
+
+use coterie_model::Model;
+use coterie_protocol::query::query_client::QueryClient;
+use coterie_serving::{Handle, Listeners, ServeError, Server, Settings};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+
+/// No single step of a test takes longer, however busy the machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server that runs until it is told to stop.
+pub(crate) struct Running {
+    pub(crate) http: SocketAddr,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) handle: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<Result<(), ServeError>>,
+}
+
+pub(crate) async fn start(model: Model) -> Running {
+    start_with(model, Settings::default()).await
+}
+
+pub(crate) async fn start_with(model: Model, settings: Settings) -> Running {
+    let bind = || TcpListener::bind(("127.0.0.1", 0));
+    let (http, grpc) = (bind().await.unwrap(), bind().await.unwrap());
+    let (http_address, grpc_address) = (http.local_addr().unwrap(), grpc.local_addr().unwrap());
+    let server = Server::new(Arc::new(model), settings);
+    let handle = server.handle();
+    let (stop, stopped) = oneshot::channel();
+    let listeners = Listeners { http: Some(http), grpc: Some(grpc) };
+    let task = tokio::spawn(server.run(listeners, async {
+        let _ = stopped.await;
+    }));
+    Running { http: http_address, grpc: grpc_address, handle, stop: Some(stop), task }
+}
+
+impl Running {
+    /// Begins the shutdown.
+    pub(crate) fn stop(&mut self) {
+        let _ = self.stop.take().expect("stopped once").send(());
+    }
+
+    /// Waits for the end of the shutdown.
+    pub(crate) async fn ended(self) {
+        tokio::time::timeout(PATIENCE, self.task).await.expect("ends").unwrap().unwrap();
+    }
+
+    pub(crate) async fn client(&self) -> QueryClient<Channel> {
+        let channel = Channel::from_shared(format!("http://{}", self.grpc)).unwrap().connect().await.unwrap();
+        QueryClient::new(channel)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> client::Reply {
+        client::send(self.http, "GET", path, Vec::new()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: impl Into<Vec<u8>>) -> client::Reply {
+        client::send(self.http, "POST", path, body.into()).await
+    }
+
+    /// The value of a metric's only line that starts with `name`.
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.get("/metrics").await.text();
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        line.rsplit_once(' ')?.1.parse().ok()
+    }
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(tokio::time::Instant::now() < deadline, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
