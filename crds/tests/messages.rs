@@ -180,7 +180,8 @@ fn yaml_is_read_as_kubectl_reads_it() {
     assert_eq!(
         messages(&yaml),
         [
-            "spec.source.columns.id (line 5, column 38): found the truth value true, expected text; put the word in quotes"
+            "spec.source.columns.id (line 5, column 38): found the truth value true, expected text; put the word in quotes, \
+          since YAML reads y, n, yes, no, on and off as truth values"
         ]
     );
 }

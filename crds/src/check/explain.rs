@@ -50,7 +50,9 @@ pub(super) fn wrong_type(schema: &Value, value: &Value, path: &Path) -> String {
     };
     let remedy = match (expected, value) {
         ("string", Value::Number(_)) => format!("write it in quotes: \"{value}\""),
-        ("string", Value::Bool(_)) => "put the word in quotes".to_owned(),
+        ("string", Value::Bool(_)) => {
+            "put the word in quotes, since YAML reads y, n, yes, no, on and off as truth values".to_owned()
+        }
         ("integer", Value::String(text)) if text.trim().parse::<i64>().is_ok() => {
             format!("remove the quotes: {}", text.trim())
         }
