@@ -1,17 +1,13 @@
 //! Mean, variance and covariance of columns, independent of the order of the rows.
 //!
 //! Values are rounded to integers relative to the middle of their column's range and the integers' sums, squares and
-//! products are added exactly. Rounding is finer than any later use of the moments: 31 bits of half a range for means and
-//! variances, 24 bits for covariances.
+//! products are added exactly. A value keeps 30 bits of half its column's range for means and variances, 22 bits for
+//! covariances: about what an `f32` holds of the largest values.
 
 use serde::{Deserialize, Serialize};
 
 use crate::fixed::{exponent_above, power_of_two};
-
-/// Bits of a quantised value in sums and squares.
-const FINE_BITS: i32 = 31;
-/// Bits of a quantised value in cross products: two of them and 32 rows fit the 53 bits of an `f64`.
-const COARSE_BITS: i32 = 24;
+use crate::kmeans::kernel::{self, COARSE_BITS, FINE_BITS};
 
 /// Exact sums over rows from which [`fit`](super::fit) derives a transform.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,16 +31,22 @@ struct Cross {
 }
 
 impl Moments {
-    /// Empty moments for `rows` rows whose column `j` lies within `min[j]..=max[j]`.
+    /// Empty moments for rows whose column `j` lies within `min[j]..=max[j]`.
     ///
-    /// Values outside the range are taken as if they lay on the nearer bound of twice the range.
+    /// A value outside the range is taken as less than the range's width away from it. Any number of rows is summed without
+    /// overflow: `_rows` is there for callers that know it and for layouts that may need it.
     pub fn new(min: &[f32], max: &[f32], _rows: u64, covariance: bool) -> Self {
-        let middle: Vec<f64> = min.iter().zip(max).map(|(&a, &b)| (f64::from(a) + f64::from(b)) / 2.0).collect();
-        let exponents =
-            min.iter().zip(max).map(|(&a, &b)| -exponent_above((f64::from(b) - f64::from(a)) / 2.0) as i16).collect();
-        let d = middle.len();
-        let cross = covariance.then(|| Cross { sums: vec![0; d], products: vec![0; d * (d + 1) / 2] });
-        Self { middle, exponents, count: 0, sums: vec![0; d], squares: vec![0; d], cross }
+        assert_eq!(min.len(), max.len(), "bounds of different dimensions");
+        let bounds = || min.iter().zip(max).map(|(&a, &b)| (f64::from(a), f64::from(b)));
+        let d = min.len();
+        Self {
+            middle: bounds().map(|(a, b)| (a + b) / 2.0).collect(),
+            exponents: bounds().map(|(a, b)| -exponent_above((b - a) / 2.0) as i16).collect(),
+            count: 0,
+            sums: vec![0; d],
+            squares: vec![0; d],
+            cross: covariance.then(|| Cross { sums: vec![0; d], products: vec![0; d * (d + 1) / 2] }),
+        }
     }
 
     /// Number of columns.
@@ -53,32 +55,26 @@ impl Moments {
     }
 
     /// Takes in rows (row-major).
+    ///
+    /// # Panics
+    /// If `rows` is not a whole number of rows.
     pub fn add_rows(&mut self, rows: &[f32]) {
         let d = self.dimension();
         assert_eq!(rows.len() % d, 0, "rows of another dimension");
-        self.count += (rows.len() / d) as u64;
-        let quantize = |bits: i32, j: usize, value: f32| {
-            let limit = power_of_two(bits);
-            ((f64::from(value) - self.middle[j]) * power_of_two(bits + i32::from(self.exponents[j])))
-                .clamp(-limit, limit)
-                .round_ties_even() as i64
-        };
-        for row in rows.chunks_exact(d) {
-            for (j, &value) in row.iter().enumerate() {
-                let q = i128::from(quantize(FINE_BITS, j, value));
-                self.sums[j] += q;
-                self.squares[j] += q * q;
+        let factors = |bits: i32| self.exponents.iter().map(|&e| power_of_two(bits + i32::from(e))).collect::<Vec<_>>();
+        let (fine, coarse) = (factors(FINE_BITS), factors(COARSE_BITS));
+        // 2^32 rows of one column are the most that one call of the kernel may sum.
+        for rows in rows.chunks(d << 20) {
+            self.count += (rows.len() / d) as u64;
+            let more = kernel::squares(rows, &self.middle, &fine);
+            for (sum, &more) in self.sums.iter_mut().zip(&more.sums) {
+                *sum += i128::from(more);
             }
-            if let Some(cross) = &mut self.cross {
-                let coarse: Vec<i64> = row.iter().enumerate().map(|(j, &v)| quantize(COARSE_BITS, j, v)).collect();
-                let mut place = 0;
-                for i in 0..d {
-                    cross.sums[i] += i128::from(coarse[i]);
-                    for &other in &coarse[i..] {
-                        cross.products[place] += i128::from(coarse[i] * other);
-                        place += 1;
-                    }
-                }
+            for (square, more) in self.squares.iter_mut().zip(more.squares()) {
+                *square += more;
+            }
+            if let Some(Cross { sums, products }) = &mut self.cross {
+                kernel::cross_products(rows, &self.middle, &coarse, sums, products);
             }
         }
     }
@@ -165,5 +161,131 @@ impl Moments {
 fn add(sums: &mut [i128], others: &[i128]) {
     for (sum, other) in sums.iter_mut().zip(others) {
         *sum += other;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bounds(rows: &[f32], d: usize) -> (Vec<f32>, Vec<f32>) {
+        let column = |j: usize| rows.iter().skip(j).step_by(d).copied();
+        let min = (0..d).map(|j| column(j).fold(f32::INFINITY, f32::min)).collect();
+        let max = (0..d).map(|j| column(j).fold(f32::NEG_INFINITY, f32::max)).collect();
+        (min, max)
+    }
+
+    fn of(rows: &[f32], d: usize, covariance: bool) -> Moments {
+        let (min, max) = bounds(rows, d);
+        let mut moments = Moments::new(&min, &max, (rows.len() / d) as u64, covariance);
+        moments.add_rows(rows);
+        moments
+    }
+
+    /// Means and covariances in two passes, in the obvious way.
+    fn naive(rows: &[f32], d: usize) -> (Vec<f64>, Vec<f64>) {
+        let n = (rows.len() / d) as f64;
+        let mut mean = vec![0.0; d];
+        for row in rows.chunks_exact(d) {
+            for (mean, &v) in mean.iter_mut().zip(row) {
+                *mean += f64::from(v) / n;
+            }
+        }
+        let mut covariance = vec![0.0; d * d];
+        for row in rows.chunks_exact(d) {
+            for i in 0..d {
+                for j in 0..d {
+                    covariance[i * d + j] += (f64::from(row[i]) - mean[i]) * (f64::from(row[j]) - mean[j]) / n;
+                }
+            }
+        }
+        (mean, covariance)
+    }
+
+    /// Column j has middle 10 * j and half range 2^j.
+    fn rows(n: usize, d: usize) -> Vec<f32> {
+        let stream = crate::random::Stream::new(5, crate::random::Purpose::Generate, 0);
+        (0..n * d)
+            .map(|i| {
+                let j = i % d;
+                (10.0 * j as f64 + (2.0 * stream.uniform(i as u64) - 1.0) * 2f64.powi(j as i32)) as f32
+            })
+            .collect()
+    }
+
+    #[test]
+    fn agree_with_two_passes() {
+        for (n, d) in [(1, 1), (2, 3), (63, 8), (64, 9), (65, 7), (1000, 17), (300, 24)] {
+            let rows = rows(n, d);
+            let moments = of(&rows, d, true);
+            let (mean, covariance) = naive(&rows, d);
+            let variance = moments.variance();
+            let ours = moments.covariance().unwrap();
+            for i in 0..d {
+                let range = 2f64.powi(i as i32);
+                assert!((moments.mean()[i] - mean[i]).abs() <= 1e-9 * range);
+                assert!((variance[i] - covariance[i * d + i]).abs() <= 1e-8 * range * range);
+                for j in 0..d {
+                    let scale = range * 2f64.powi(j as i32);
+                    assert!((ours[i * d + j] - covariance[i * d + j]).abs() <= 1e-6 * scale, "{n} {d} {i} {j}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn whole_numbers_have_exact_moments() {
+        let rows = [1.0, 10.0, 2.0, 20.0, 3.0, 30.0, 6.0, 60.0];
+        let moments = of(&rows, 2, true);
+        assert_eq!(moments.mean(), [3.0, 30.0]);
+        assert_eq!(moments.variance(), [3.5, 350.0]);
+        assert_eq!(moments.covariance().unwrap(), [3.5, 35.0, 35.0, 350.0]);
+    }
+
+    #[test]
+    fn a_constant_column_has_no_variance() {
+        let moments = of(&[1e30, 0.1, 1e30, 0.1, 1e30, 0.1], 2, true);
+        assert_eq!(moments.variance(), [0.0, 0.0]);
+        assert_eq!(moments.mean(), [f64::from(1e30f32), f64::from(0.1f32)]);
+        assert_eq!(moments.covariance().unwrap(), [0.0; 4]);
+    }
+
+    #[test]
+    fn no_rows() {
+        let moments = Moments::new(&[0.0], &[1.0], 0, true);
+        assert_eq!((moments.count(), moments.mean(), moments.variance()), (0, vec![0.0], vec![0.0]));
+        assert_eq!(Moments::new(&[0.0], &[1.0], 0, false).covariance(), None);
+    }
+
+    #[test]
+    fn values_out_of_bounds_do_not_overflow() {
+        let mut moments = Moments::new(&[-1.0, 0.0], &[1.0, 0.0], 3, true);
+        moments.add_rows(&[f32::MAX, f32::MIN, f32::MIN, f32::MAX, f32::INFINITY, 5.0]);
+        assert!(moments.mean().iter().all(|m| m.abs() <= 2.0));
+    }
+
+    proptest! {
+        #[test]
+        fn splits_and_order_do_not_matter(
+            rows in prop::collection::vec(-100.0f32..100.0, 3..400), cut: prop::sample::Index, turn: prop::sample::Index,
+        ) {
+            let d = 3;
+            let n = rows.len() / d;
+            let rows = &rows[..n * d];
+            let (min, max) = bounds(rows, d);
+            let empty = Moments::new(&min, &max, n as u64, true);
+            let whole = of(rows, d, true);
+            let mut turned = rows.to_vec();
+            turned.rotate_left(turn.index(n) * d);
+            let (left, right) = turned.split_at(cut.index(n) * d);
+            let (mut a, mut b) = (empty.clone(), empty);
+            a.add_rows(left);
+            b.add_rows(right);
+            b.merge(&a);
+            prop_assert_eq!(&b, &whole);
+            let bytes = postcard::to_allocvec(&b).unwrap();
+            prop_assert_eq!(postcard::from_bytes::<Moments>(&bytes).unwrap(), whole);
+        }
     }
 }

@@ -2,7 +2,6 @@
 
 use super::Centroids;
 use super::kernel;
-use crate::lanes;
 
 /// Labels each row with its nearest centroid; the lowest index wins ties.
 ///
@@ -51,5 +50,5 @@ pub fn nearest(centroids: &Centroids, row: &[f32], count: usize) -> Vec<(u32, f6
 /// If the rows are of different dimensions.
 pub fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len(), "rows of different dimensions");
-    lanes::squared_distance(a, b)
+    kernel::squared_distance(a, b)
 }

@@ -3,7 +3,7 @@
 use rand::Rng;
 use rayon::prelude::*;
 
-use crate::kmeans::kernel;
+use crate::kmeans::kernel::{self, Trials, WIDTH};
 use crate::random::unit;
 
 /// Points per unit of parallel work. Part of the definition of the result: sums are added chunk by chunk, so that they do
@@ -13,9 +13,12 @@ const CHUNK: usize = 1024;
 /// Chooses `k` of the points (row-major) as first centroids and gives their indices.
 ///
 /// The first point is drawn by weight (uniformly without weights). Each further one is the best of `2 + floor(ln k)`
-/// points drawn with probability proportional to weight times squared distance to the nearest chosen point: the one that
-/// leaves the least sum of weighted squared distances. This is scikit-learn's greedy variant of Arthur & Vassilvitskii
-/// (2007). If fewer than `k` points are different, equal points are chosen for the rest.
+/// points (at most 16) drawn with probability proportional to weight times squared distance to the nearest chosen point:
+/// the one that leaves the least sum of weighted squared distances. This is scikit-learn's greedy variant of Arthur &
+/// Vassilvitskii (2007). If fewer than `k` points are different, equal points are chosen for the rest.
+///
+/// Takes O(n k d log k) time at worst; points much nearer to their chosen point than that is to the drawn ones are passed
+/// over. The result does not depend on the number of threads.
 ///
 /// # Panics
 /// If there are no points, `points` is not a whole number of rows, or the weights are of another number.
@@ -29,110 +32,130 @@ pub fn k_means_plus_plus(
     let n = points.len() / dimension;
     assert!(n > 0 && points.len() == n * dimension, "points are not a whole number of rows");
     assert!(weights.is_none_or(|w| w.len() == n), "one weight per point is needed");
-    let mut chosen = Vec::with_capacity(k);
     if k == 0 {
-        return chosen;
+        return Vec::new();
     }
-    let trials = 2 + (k as f64).ln() as usize;
+    let number = (2 + (k as f64).ln() as usize).min(WIDTH);
     let row = |i: usize| &points[i * dimension..][..dimension];
-    let weight = |i: usize| weights.map_or(1.0, |w| w[i]);
 
-    let first = Masses::new(n, weight).pick(rng);
-    chosen.push(first);
-    let mut nearest: Vec<Nearest> = (0..n).map(|_| Nearest { distance2: f64::INFINITY, chosen: 0 }).collect();
-    take_nearer(points, dimension, row(first), &[0.0], 0, &mut nearest);
+    let first = Masses::new((0..n).map(|i| weights.map_or(1.0, |w| w[i]))).pick(rng);
+    let mut chosen = vec![first];
+    let mut chosen_rows = row(first).to_vec();
+    let mut chunks: Vec<Chunk<'_>> = points
+        .chunks(CHUNK * dimension)
+        .enumerate()
+        .map(|(i, points)| Chunk::new(points, dimension, weights.map(|w| &w[i * CHUNK..])))
+        .collect();
+    let trials = Trials::new(dimension, [row(first)].into_iter());
+    chunks.par_iter_mut().for_each(|chunk| chunk.start(&trials));
+    let mut places: Vec<u32> = vec![0];
+    let mut apart = Vec::new();
     while chosen.len() < k {
-        let masses = Masses::new(n, |i| weight(i) * nearest[i].distance2);
-        let mut best: Option<(f64, usize, Vec<f64>)> = None;
-        for _ in 0..trials {
-            let candidate = masses.pick(rng);
-            let apart: Vec<f64> = chosen.iter().map(|&c| kernel::squared_distance(row(c), row(candidate))).collect();
-            let left = potential(points, dimension, row(candidate), &apart, &nearest, weights);
-            if best.as_ref().is_none_or(|(least, ..)| left < *least) {
-                best = Some((left, candidate, apart));
+        let masses = Masses::new(chunks.iter().flat_map(Chunk::masses));
+        let drawn: Vec<usize> = (0..number).map(|_| masses.pick(rng)).collect();
+        let trials = Trials::new(dimension, drawn.iter().map(|&i| row(i)));
+        kernel::trial_distances(&trials, &chosen_rows, &places, &mut apart);
+        let reach: Vec<f32> =
+            apart.iter().map(|distances| distances.iter().copied().fold(f32::INFINITY, f32::min)).collect();
+        let gains: Vec<[f64; WIDTH]> = chunks.par_iter_mut().map(|chunk| chunk.gains(&trials, &reach)).collect();
+        let mut best = 0;
+        let gain = |trial: usize| gains.iter().map(|gains| gains[trial]).sum::<f64>();
+        for trial in 1..number {
+            if gain(trial) > gain(best) {
+                best = trial;
             }
         }
-        let Some((_, candidate, apart)) = best else {
-            break;
-        };
-        take_nearer(points, dimension, row(candidate), &apart, chosen.len() as u32, &mut nearest);
-        chosen.push(candidate);
+        let place = chosen.len() as u32;
+        chunks.par_iter_mut().for_each(|chunk| chunk.choose(best, place));
+        places.push(place);
+        chosen.push(drawn[best]);
+        chosen_rows.extend_from_slice(row(drawn[best]));
     }
     chosen
 }
 
-/// A point's nearest chosen point.
-struct Nearest {
-    distance2: f64,
-    /// Place among the chosen ones.
-    chosen: u32,
+/// Some of the points, and what is known of them.
+struct Chunk<'a> {
+    points: &'a [f32],
+    weights: Option<&'a [f64]>,
+    /// Squared distance of each point to the nearest chosen one.
+    nearest: Vec<f32>,
+    /// Which that is, as a place among the chosen.
+    owner: Vec<u32>,
+    /// Points to which one of the drawn may be nearer, and their squared distances to the drawn.
+    near: Vec<u32>,
+    distances: Vec<[f32; WIDTH]>,
 }
 
-impl Nearest {
-    /// The squared distance to `candidate` if that is nearer; `apart` are the candidate's squared distances to the chosen.
-    #[inline(always)]
-    fn nearer(&self, point: &[f32], candidate: &[f32], apart: &[f64]) -> Option<f64> {
-        // By the triangle inequality a candidate at least twice as far from our chosen point as we are cannot be nearer.
-        if apart[self.chosen as usize] >= 4.0 * self.distance2 {
-            return None;
+impl<'a> Chunk<'a> {
+    fn new(points: &'a [f32], dimension: usize, weights: Option<&'a [f64]>) -> Self {
+        let n = points.len() / dimension;
+        Self {
+            points,
+            weights,
+            nearest: vec![f32::INFINITY; n],
+            owner: vec![0; n],
+            near: (0..n as u32).collect(),
+            distances: Vec::new(),
         }
-        Some(kernel::squared_distance(point, candidate)).filter(|&distance2| distance2 < self.distance2)
     }
-}
 
-/// The sum of weighted squared distances if `candidate` were chosen.
-fn potential(
-    points: &[f32],
-    dimension: usize,
-    candidate: &[f32],
-    apart: &[f64],
-    nearest: &[Nearest],
-    weights: Option<&[f64]>,
-) -> f64 {
-    let sums: Vec<f64> = points
-        .par_chunks(CHUNK * dimension)
-        .zip(nearest.par_chunks(CHUNK))
-        .enumerate()
-        .map(|(chunk, (points, nearest))| {
-            let mut sum = 0.0;
-            for (i, (point, nearest)) in points.chunks_exact(dimension).zip(nearest).enumerate() {
-                let distance2 = nearest.nearer(point, candidate, apart).unwrap_or(nearest.distance2);
-                sum += weights.map_or(1.0, |w| w[chunk * CHUNK + i]) * distance2;
-            }
-            sum
-        })
-        .collect();
-    sums.iter().sum()
-}
+    fn weight(&self, i: usize) -> f64 {
+        self.weights.map_or(1.0, |w| w[i])
+    }
 
-/// Notes `candidate`, now chosen in place `chosen`, for all points to which it is nearer.
-fn take_nearer(
-    points: &[f32],
-    dimension: usize,
-    candidate: &[f32],
-    apart: &[f64],
-    chosen: u32,
-    nearest: &mut [Nearest],
-) {
-    points.par_chunks(CHUNK * dimension).zip(nearest.par_chunks_mut(CHUNK)).for_each(|(points, nearest)| {
-        for (point, nearest) in points.chunks_exact(dimension).zip(nearest) {
-            if let Some(distance2) = nearest.nearer(point, candidate, apart) {
-                *nearest = Nearest { distance2, chosen };
+    /// Weight times squared distance of each point.
+    fn masses(&self) -> impl Iterator<Item = f64> {
+        self.nearest.iter().enumerate().map(|(i, &distance2)| self.weight(i) * f64::from(distance2))
+    }
+
+    /// Takes the first lane as the first chosen point.
+    fn start(&mut self, trials: &Trials) {
+        kernel::trial_distances(trials, self.points, &self.near, &mut self.distances);
+        for (nearest, distances) in self.nearest.iter_mut().zip(&self.distances) {
+            *nearest = distances[0];
+        }
+    }
+
+    /// By how much each drawn point would lessen the sum of weighted squared distances. `reach` is the squared distance of
+    /// each chosen point to the nearest drawn one.
+    fn gains(&mut self, trials: &Trials, reach: &[f32]) -> [f64; WIDTH] {
+        // By the triangle inequality a point at least twice as far from our chosen point as we are cannot be nearer.
+        let near = (0u32..).zip(self.nearest.iter().zip(&self.owner));
+        self.near.clear();
+        self.near.extend(near.filter(|&(_, (&d2, &owner))| reach[owner as usize] < 4.0 * d2).map(|(i, _)| i));
+        kernel::trial_distances(trials, self.points, &self.near, &mut self.distances);
+        let mut gains = [0.0; WIDTH];
+        for (&i, distances) in self.near.iter().zip(&self.distances) {
+            let (weight, nearest) = (self.weight(i as usize), self.nearest[i as usize]);
+            for (gain, &distance2) in gains.iter_mut().zip(distances) {
+                *gain += weight * f64::from(nearest - nearest.min(distance2));
             }
         }
-    });
+        gains
+    }
+
+    /// Notes that a drawn point was chosen in `place`.
+    fn choose(&mut self, trial: usize, place: u32) {
+        for (&i, distances) in self.near.iter().zip(&self.distances) {
+            if distances[trial] < self.nearest[i as usize] {
+                self.nearest[i as usize] = distances[trial];
+                self.owner[i as usize] = place;
+            }
+        }
+    }
 }
 
 /// Cumulated masses, for drawing indices in proportion to mass.
 struct Masses(Vec<f64>);
 
 impl Masses {
-    fn new(n: usize, mass: impl Fn(usize) -> f64) -> Self {
+    fn new(masses: impl Iterator<Item = f64>) -> Self {
         let mut total = 0.0;
         Self(
-            (0..n)
-                .map(|i| {
-                    total += mass(i);
+            masses
+                .map(|mass| {
+                    total += mass;
                     total
                 })
                 .collect(),
@@ -163,7 +186,7 @@ mod tests {
     #[test]
     fn picks_follow_the_masses() {
         let mut rng = rng(1, Purpose::Seeding, 0);
-        let masses = Masses::new(5, |i| [0.0, 1.0, 0.0, 3.0, 0.0][i]);
+        let masses = Masses::new([0.0, 1.0, 0.0, 3.0, 0.0].into_iter());
         let mut counts = [0; 5];
         for _ in 0..4000 {
             counts[masses.pick(&mut rng)] += 1;

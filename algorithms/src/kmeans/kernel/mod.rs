@@ -17,13 +17,18 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod moments;
+mod pairs;
 mod panels;
 mod portable;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod widened;
 
-pub(crate) use panels::Panels;
+pub(crate) use moments::{COARSE_BITS, FINE_BITS, cross_products, squares};
+pub(crate) use pairs::{CHUNK as PAIR_CHUNK, Groups, Trials, distance_sums, trial_distances};
+pub(crate) use panels::{Panels, WIDTH};
 pub(crate) use rows::{accumulate, project, squared_distance};
 
 /// The instructions that the assignment step uses.

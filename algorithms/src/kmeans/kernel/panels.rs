@@ -3,7 +3,7 @@
 use crate::kmeans::centroids::bias;
 
 /// Centroids per panel.
-pub(super) const WIDTH: usize = 16;
+pub(crate) const WIDTH: usize = 16;
 
 /// One number for each centroid of a panel: a cache line.
 #[derive(Clone, Copy, Debug)]

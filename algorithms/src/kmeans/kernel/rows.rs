@@ -1,38 +1,9 @@
-//! Loops over the columns of single rows, compiled twice: for any machine and for 256-bit vectors.
-//!
-//! The source is one, without fused operations and with a fixed order of additions, so both give the same bits.
+//! Loops over the columns of single rows.
 
+use super::widened::{quantize, widened};
 use crate::fixed::Scale;
 use crate::kmeans::Centroids;
 use crate::lanes::{self, LANES};
-
-/// Defines a function whose body is compiled for AVX2 as well, and chosen at run time.
-macro_rules! widened {
-    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
-        $(#[$doc])*
-        #[inline]
-        $vis fn $name($($arg: $type),*) $(-> $result)? {
-            #[inline(always)]
-            fn plain($($arg: $type),*) $(-> $result)? $body
-
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2")]
-            fn wide($($arg: $type),*) $(-> $result)? {
-                plain($($arg),*)
-            }
-
-            #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") {
-                // SAFETY: the machine has AVX2.
-                return unsafe { wide($($arg),*) };
-            }
-            plain($($arg),*)
-        }
-    };
-}
-
-/// Adding this to a number of magnitude below 2^51 rounds it to an integer, halves to even, in the low bits of the sum.
-const ROUND: f64 = 1.5 * (1u64 << 52) as f64;
 
 widened! {
     /// Adds quantised rows to their clusters' sums; gives the quantised sum of their squared distances.
@@ -50,12 +21,6 @@ widened! {
         let limit = scale.limit();
         let factors = scale.factors();
         let (whole_factors, rest_factors) = factors.as_chunks::<LANES>();
-        let quantize = |value: f64, factor: f64| {
-            let scaled = value * factor;
-            let scaled = if scaled > limit { limit } else { scaled };
-            let scaled = if scaled < -limit { -limit } else { scaled };
-            ((scaled + ROUND).to_bits() as i64).wrapping_sub(ROUND.to_bits() as i64)
-        };
         let mut inertia = 0i128;
         for (row, &label) in rows.chunks_exact(d).zip(labels) {
             let centroid = centroids.row(label as usize);
@@ -69,15 +34,26 @@ widened! {
                     let value = f64::from(x[lane]);
                     let difference = value - f64::from(c[lane]);
                     squares[lane] += difference * difference;
-                    s[lane] = s[lane].wrapping_add(quantize(value, f[lane]));
+                    s[lane] = s[lane].wrapping_add(quantize(value * f[lane], limit));
                 }
             }
-            let rest = rest_row.iter().zip(rest_centroid).zip(rest_factors).zip(rest_sums).zip(&mut squares);
-            for ((((&x, &c), &f), s), square) in rest {
+            let mut rest_squares = [0.0f64; LANES];
+            // Straight-line code for the rest: a loop would be vectorised with masked stores, which some machines do slowly.
+            for lane in 0..LANES {
+                let (Some(&x), Some(&c), Some(&f), Some(s)) =
+                    (rest_row.get(lane), rest_centroid.get(lane), rest_factors.get(lane), rest_sums.get_mut(lane))
+                else {
+                    break;
+                };
                 let value = f64::from(x);
                 let difference = value - f64::from(c);
-                *square += difference * difference;
-                *s = s.wrapping_add(quantize(value, f));
+                rest_squares[lane] = difference * difference;
+                *s = s.wrapping_add(quantize(value * f, limit));
+            }
+            if !rest_row.is_empty() {
+                for (square, rest) in squares.iter_mut().zip(rest_squares) {
+                    *square += rest;
+                }
             }
             inertia += i128::from(scale.quantize_distance2(lanes::fold(squares)));
         }
