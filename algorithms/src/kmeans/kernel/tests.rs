@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::{Level, assign_at, assign_two_at};
+use super::widened::both;
+use super::{Groups, Level, Trials, accumulate, assign_at, assign_two_at};
+use super::{cross_products, distance_sums, project, squared_distance, squares, trial_distances};
+use crate::fixed::Scale;
 use crate::kmeans::{Centroids, naive};
 
 fn labels(level: Level, centroids: &Centroids, rows: &[f32]) -> Vec<u32> {
@@ -111,5 +114,80 @@ fn padding_never_wins() {
         let (mut best, mut second) = ([9; 9], [9; 9]);
         assign_two_at(level, packed.panels(), &[-1.0; 9], &mut best, &mut second);
         assert_eq!((best, second), ([0; 9], [1; 9]));
+    }
+}
+
+/// Asserts that all results are the same and gives one of them.
+fn same<T: PartialEq + std::fmt::Debug>([plain, wide]: [T; 2]) -> T {
+    assert_eq!(plain, wide);
+    wide
+}
+
+fn bits(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+proptest! {
+    #[test]
+    fn sums_equal_the_naive_twin((d, centroids, rows) in problem(), within in 0.1f32..2.0, many in 0u32..50) {
+        let n = rows.len() / d;
+        let packed = Centroids::new(d, centroids.clone());
+        let labels: Vec<u32> = (0..n).map(|i| (i * 7 % packed.len()) as u32).collect();
+        // Bounds that some values may exceed, and any number of rows.
+        let max: Vec<f32> = (0..d)
+            .map(|j| rows.iter().skip(j).step_by(d).fold(0.0f32, |max, v| max.max(v.abs())) * within)
+            .map(|max| if max.is_finite() { max } else { f32::MAX })
+            .collect();
+        let scale = Scale::new(&max, 1 << many);
+        let (sums, _, inertia) = naive::sums(&centroids, d, &scale, &rows, &labels);
+        let ours = same(both(|| {
+            let mut sums = vec![0; packed.len() * d];
+            let inertia = accumulate(&packed, &scale, &rows, &labels, &mut sums);
+            (sums, inertia)
+        }));
+        prop_assert_eq!(ours, (sums, inertia));
+    }
+
+    #[test]
+    fn distances_equal_the_naive_twin((d, a, b) in problem()) {
+        for (a, b) in a.chunks_exact(d).zip(b.chunks_exact(d)) {
+            let ours = same(both(|| squared_distance(a, b).to_bits()));
+            prop_assert_eq!(ours, naive::squared_distance(a, b).to_bits());
+        }
+    }
+
+    #[test]
+    fn narrow_and_wide_code_give_the_same_bits((d, centroids, rows) in problem()) {
+        let (n, k) = (rows.len() / d, centroids.len() / d);
+        let middle: Vec<f64> = centroids[..d].iter().map(|&v| f64::from(v)).collect();
+        let factors: Vec<f64> = (0..d).map(|j| 2f64.powi(20 - j as i32)).collect();
+        same(both(|| {
+            let all = squares(&rows, &middle, &factors);
+            let mut sums = vec![0; d];
+            let mut products = vec![0; d * (d + 1) / 2];
+            cross_products(&rows, &middle, &factors, &mut sums, &mut products);
+            (all.sums.clone(), all.squares().collect::<Vec<_>>(), sums, products)
+        }));
+        same(both(|| {
+            let mut out = Vec::new();
+            project(&rows, &centroids[..d], &centroids, &mut out);
+            out.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+        }));
+        let labels: Vec<u32> = (0..n).map(|i| (i * 5 % k) as u32).collect();
+        let groups = Groups::new(&rows, d, &labels, k);
+        for squared in [false, true] {
+            same(both(|| {
+                let mut sums = vec![0.0; n * k];
+                distance_sums(&groups, &rows, squared, &mut sums);
+                bits(&sums)
+            }));
+        }
+        let trials = Trials::new(d, centroids.chunks_exact(d).take(9));
+        let all: Vec<u32> = (0..n as u32).rev().collect();
+        same(both(|| {
+            let mut out = Vec::new();
+            trial_distances(&trials, &rows, &all, &mut out);
+            out.iter().flatten().map(|v| v.to_bits()).collect::<Vec<_>>()
+        }));
     }
 }

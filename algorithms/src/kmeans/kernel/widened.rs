@@ -18,8 +18,8 @@ macro_rules! widened {
             }
 
             #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") {
-                // SAFETY: the machine has AVX2.
+            if $crate::kmeans::kernel::widened::is_wide() {
+                // SAFETY: the machine has AVX2, as was just asked.
                 return unsafe { wide($($arg),*) };
             }
             plain($($arg),*)
@@ -28,6 +28,31 @@ macro_rules! widened {
 }
 
 pub(super) use widened;
+
+/// Whether the machine has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(super) fn is_wide() -> bool {
+    #[cfg(test)]
+    if NARROW.get() {
+        return false;
+    }
+    is_x86_feature_detected!("avx2")
+}
+
+#[cfg(test)]
+thread_local! {
+    static NARROW: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// What `work` gives as compiled for any machine, and as compiled for this one.
+#[cfg(test)]
+pub(super) fn both<T>(work: impl Fn() -> T) -> [T; 2] {
+    NARROW.set(true);
+    let plain = work();
+    NARROW.set(false);
+    [plain, work()]
+}
 
 /// Adding this to a number of magnitude below 2^51 rounds it to an integer, halves to even, in the low bits of the sum.
 const ROUND: f64 = 1.5 * (1u64 << 52) as f64;
