@@ -45,7 +45,7 @@ fn clusters(summary: &Summary) -> Table {
 
 fn totals(summary: &Summary) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    table.load_style(UTF8_HORIZONTAL_ONLY);
     let rested = if summary.converged { "converged" } else { "stopped at the bound" };
     let silhouette = match (summary.silhouette, summary.silhouette_rows) {
         (Some(value), Some(rows)) if rows < summary.rows_read => format!("{value:.4} (on {rows} sampled rows)"),
@@ -86,7 +86,7 @@ fn optional(value: Option<f64>) -> String {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(header.iter().copied());
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.iter().copied());
     table
 }
 

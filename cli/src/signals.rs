@@ -1,8 +1,8 @@
 //! When to stop: SIGINT, SIGTERM, or the end of the launcher that holds this process's standard input.
 
 use tokio::{
-    io::AsyncReadExt,
     signal::unix::{SignalKind, signal},
+    sync::oneshot,
 };
 
 /// Completes on SIGINT or SIGTERM.
@@ -20,7 +20,11 @@ pub(crate) async fn asked() {
 
 /// Completes when standard input ends.
 pub(crate) async fn leash_released() {
-    let mut stdin = tokio::io::stdin();
-    let mut buffer = [0; 64];
-    while stdin.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+    let (released, ended) = oneshot::channel();
+    // Reads of standard input cannot be cancelled: they get a thread that nobody waits for.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = released.send(());
+    });
+    let _ = ended.await;
 }

@@ -74,7 +74,11 @@ impl Worker {
             Role::Coordinator => {
                 let result = coordinator::run(config, shutdown).await;
                 self.leave_word(&result)?;
-                result.map(drop)
+                result.map(drop).map_err(|error| match self.outcome {
+                    // Whoever reads the outcome tells the user; saying it here as well would say it twice.
+                    Some(_) => RunError { message: String::new(), ..error },
+                    None => error,
+                })
             }
             Role::Worker => {
                 let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -95,7 +95,7 @@ pub fn model(outcome: Outcome, provenance: &Provenance) -> Result<Model, RunErro
         metric,
         pipeline,
         centroids: Centroids::new(dimension, fit.centroids),
-        feature_names: provenance.plan.feature_names.clone(),
+        feature_names: feature_names(&provenance.plan),
         clusters,
         training: Training {
             algorithm: "KMeans".to_owned(),
@@ -127,6 +127,15 @@ pub fn model(outcome: Outcome, provenance: &Provenance) -> Result<Model, RunErro
             workers: job.workers,
         },
     })
+}
+
+/// One name per column of the source; elements of a list column or an array are numbered.
+fn feature_names(plan: &InputPlan) -> Vec<String> {
+    if plan.feature_names.len() == plan.dimension {
+        return plan.feature_names.clone();
+    }
+    let list = plan.vector.as_deref().unwrap_or("x");
+    (0..plan.dimension).map(|column| format!("{list}[{column}]")).collect()
 }
 
 /// Publishes a model. A version that is there already with the same digest was published by an earlier incarnation of
