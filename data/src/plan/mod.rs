@@ -1,8 +1,17 @@
-//! The plan of the input: which objects, cut into which splits.
-use coterie_crds::resolved::{Format, Source};
+//! Before anything is read, everybody must agree on what is read and in which pieces: the objects as they are now, and
+//! the splits that workers take, retry and account for. The plan says both. It depends on the listing and the
+//! objects' headers only, and the cutting itself is a pure function ([`mod@cut`]).
+//!
+//! Rows have one order: objects by path, and within an object as they are stored. Splits follow it by index.
+
+mod cut;
+mod make;
+
+use coterie_crds::resolved::Format;
 use serde::{Deserialize, Serialize};
 
-use crate::DataError;
+pub(crate) use cut::Extent;
+pub use make::{plan, plan_at};
 
 /// What is read, and in which pieces.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,13 +85,4 @@ pub enum Part {
         /// Number of batches.
         count: u32,
     },
-}
-
-/// Lists the source's objects, reads their headers and cuts them into splits.
-///
-/// # Errors
-/// When there is nothing to read, the objects cannot be understood, or do not fit together or the manifest.
-pub async fn plan(source: &Source) -> Result<InputPlan, DataError> {
-    let _ = crate::store::open(&source.uri, &source.store)?;
-    Err(DataError::Settings { uri: source.uri.clone(), problem: "not built yet".into(), remedy: "wait".into() })
 }
