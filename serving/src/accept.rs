@@ -3,15 +3,22 @@
 use crate::metrics::Protocol;
 use crate::settings::Settings;
 use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+
+/// How long a peer that never asked anything has to take leave.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Pause after a failed accept, which means that the process ran out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -27,7 +34,6 @@ pub(crate) async fn serve(
 ) {
     let builder = builder(protocol, &settings);
     let slots = Arc::new(Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
-    let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -36,28 +42,72 @@ pub(crate) async fn serve(
             Some((accept(&listener).await, slot))
         };
         let (stream, slot) = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
             next = next => match next {
                 Some(next) => next,
                 None => break,
             },
         };
-        let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
+        let connection = converse(stream, router.clone(), builder.clone(), settings.idle_timeout, stop.clone());
         connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error, "connection ended");
-            }
+            connection.await;
             drop(slot);
         });
     }
     drop(listener);
-    if tokio::time::timeout(settings.drain_timeout, graceful.shutdown()).await.is_err() {
-        while connections.try_join_next().is_some() {}
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(settings.drain_timeout, drained).await.is_err() {
         tracing::warn!(connections = connections.len(), "connections were cut off because they did not finish in time");
     }
     connections.shutdown().await;
+}
+
+/// Answers what the peer asks, until it leaves, has asked nothing for `silence`, or `stop` turns true.
+async fn converse(
+    stream: TcpStream,
+    router: Router,
+    builder: auto::Builder<TokioExecutor>,
+    silence: Duration,
+    mut stop: watch::Receiver<bool>,
+) {
+    let asked = AtomicBool::new(false);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
+        router.call(request)
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let silent = async {
+        tokio::time::sleep(silence).await;
+        if asked.load(Ordering::Relaxed) {
+            // From here on the protocol's own timeouts watch over the connection.
+            std::future::pending::<()>().await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = &mut connection => Some(ended),
+        () = silent => None,
+        () = stopped(&mut stop) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(GOODBYE, &mut connection).await {
+                Ok(ended) => ended,
+                Err(_elapsed) if asked.load(Ordering::Relaxed) => connection.await,
+                Err(_elapsed) => Ok(()),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error, "connection ended");
+    }
+}
+
+/// Completes when `stop` is true, or when no one is left to make it so.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {

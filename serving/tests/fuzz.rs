@@ -271,6 +271,7 @@ fn grpc_bytes() {
     let bodies = prop_oneof![prop::collection::vec(any::<u8>(), 0..60), framed];
     let connect = async {
         let stream = TcpStream::connect(server.grpc).await.unwrap();
+        stream.set_nodelay(true).unwrap();
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);

@@ -1,5 +1,7 @@
 //! Why a question cannot be answered. The text goes to the caller, so it says what was expected and what to do.
 
+use std::time::Duration;
+
 /// A question that cannot be answered.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum QueryError {
@@ -104,10 +106,10 @@ pub enum QueryError {
         most: usize,
     },
     /// The body did not arrive in time.
-    #[error("the body did not arrive within {seconds} s: send it faster or in smaller pieces")]
+    #[error("the body did not arrive within {limit:?}: send it faster or in smaller pieces")]
     BodyTimeout {
         /// Time allowed.
-        seconds: u64,
+        limit: Duration,
     },
     /// The answer was not ready in time.
     #[error("the request was not answered in time: send fewer vectors, or try again")]

@@ -37,7 +37,7 @@ async fn read(app: &App, request: Request) -> Result<Bytes, QueryError> {
     }
     let limit = app.settings.body_timeout;
     let collected = tokio::time::timeout(limit, collect(request.into_body(), most)).await;
-    collected.map_err(|_elapsed| QueryError::BodyTimeout { seconds: limit.as_secs() })?
+    collected.map_err(|_elapsed| QueryError::BodyTimeout { limit })?
 }
 
 async fn collect(body: Body, most: usize) -> Result<Bytes, QueryError> {

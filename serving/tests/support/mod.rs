@@ -3,6 +3,7 @@
 
 pub(crate) mod client;
 pub(crate) mod models;
+pub(crate) mod upload;
 
 use coterie_model::Model;
 use coterie_protocol::query::query_client::QueryClient;
@@ -83,5 +84,25 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut condition: i
     while !condition().await {
         assert!(tokio::time::Instant::now() < deadline, "never came true: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Rows as a batch of the protocol.
+pub(crate) fn batch(dimension: usize, values: &[f32]) -> coterie_protocol::query::AssignBatchRequest {
+    let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    coterie_protocol::query::AssignBatchRequest {
+        vectors: Some(coterie_protocol::query::Vectors { dimension: dimension as u32, data: data.into() }),
+        model_version: String::new(),
+    }
+}
+
+impl Running {
+    /// Waits until `count` requests are being answered.
+    pub(crate) async fn in_flight(&self, count: u32) {
+        until("requests in flight", || async {
+            // The scrape counts itself.
+            self.metric("coterie_serving_requests_in_flight").await == Some(f64::from(count + 1))
+        })
+        .await;
     }
 }
