@@ -1,2 +1,62 @@
-//! xtask
-fn main() {}
+//! Developer commands: `cargo xtask COMMAND`.
+//!
+//! One file per command under `command/`; a new command is a file with a `clap::Args` type and a `run`, and a line below.
+
+mod command;
+mod context;
+mod elf;
+mod process;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use command::{generate, image, test};
+use context::Context;
+use process::note;
+
+/// Developer commands of Coterie.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks everything that must hold: format, lints, licences, the static build, all tests.
+    Test(test::Arguments),
+    /// Writes the generated files: the CustomResourceDefinition and the API reference.
+    Generate(generate::Arguments),
+    /// Builds the static binary that goes into the image.
+    Image(image::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = Context::new().and_then(|context| match &arguments.command {
+        Command::Test(arguments) => test::run(&context, arguments),
+        Command::Generate(arguments) => generate::run(&context, arguments),
+        Command::Image(arguments) => image::run(&context, arguments).map(drop),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            note(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,86 @@
+//! `cargo xtask test`: everything that must hold before a change is merged.
+//!
+//! The cheap checks come first; cargo's own tests come last, so that their summary ends the output.
+
+use anyhow::{Result, bail};
+
+use crate::command::image;
+use crate::context::Context;
+use crate::process::{self, cargo, find, note, output};
+use crate::tools;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Fail when a check cannot be made because a tool is missing, and when Cargo.lock is not up to date. For continuous integration.
+    #[arg(long)]
+    strict: bool,
+    /// Leave out the static build, the slowest part.
+    #[arg(long, conflicts_with = "strict")]
+    no_image: bool,
+    /// Only the tests whose name contains this text, without the other checks.
+    filter: Option<String>,
+}
+
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+    if arguments.filter.is_none() {
+        process::run(cargo(context).args(["fmt", "--all", "--check"]))?;
+        lint(context, arguments)?;
+        dependencies(context)?;
+        static_build(context, arguments)?;
+    }
+    tests(context, arguments)
+}
+
+fn lint(context: &Context, arguments: &Arguments) -> Result<()> {
+    let mut command = cargo(context);
+    command.args(["clippy", "--workspace", "--all-targets"]);
+    if arguments.strict {
+        command.arg("--locked");
+    }
+    process::run(command.args(["--", "--deny", "warnings"]))
+}
+
+/// Licences, banned crates and known vulnerabilities, where cargo-deny is installed.
+fn dependencies(context: &Context) -> Result<()> {
+    if find("cargo-deny").is_none() {
+        note(
+            "skipped: licences and advisories of dependencies (cargo-deny is not installed; cargo install cargo-deny)",
+        );
+        return Ok(());
+    }
+    process::run(cargo(context).args(["deny", "check", "bans", "licenses", "sources"]))?;
+    if output(cargo(context).args(["deny", "fetch", "db"])).is_none() {
+        note("skipped: advisories (the advisory database cannot be fetched)");
+        return Ok(());
+    }
+    process::run(cargo(context).args(["deny", "check", "advisories"]))
+}
+
+fn static_build(context: &Context, arguments: &Arguments) -> Result<()> {
+    if arguments.no_image {
+        note("skipped: static build (--no-image)");
+        return Ok(());
+    }
+    if !image::can_build() {
+        if arguments.strict {
+            bail!(image::NO_COMPILER);
+        }
+        note(&format!("skipped: static build ({})", image::NO_COMPILER));
+        return Ok(());
+    }
+    let build = image::Arguments { published: false, locked: arguments.strict };
+    image::run(context, &build).map(drop)
+}
+
+fn tests(context: &Context, arguments: &Arguments) -> Result<()> {
+    let weed = tools::weed(context)?;
+    let mut command = cargo(context);
+    command.env(tools::WEED, weed).args(["test", "--workspace"]);
+    if arguments.strict {
+        command.arg("--locked");
+    }
+    if let Some(filter) = &arguments.filter {
+        command.arg("--").arg(filter);
+    }
+    process::run(&mut command)
+}

