@@ -1,5 +1,5 @@
 //! The model does not depend on workers, threads or faults: every run of the same job gives the same digest.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod support;
 
@@ -102,9 +102,10 @@ impl Long {
 fn iterating(job: &Job, least: u64) {
     let checkpoints = job.directory.path().join("out/runs/long-r1");
     wait(LIMIT, "the run to iterate", || {
-        let newest = std::fs::read_dir(&checkpoints).ok()?.flatten().filter_map(|entry| {
-            entry.file_name().to_str()?.strip_prefix("checkpoint-")?.parse::<u64>().ok()
-        });
+        let newest = std::fs::read_dir(&checkpoints)
+            .ok()?
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("checkpoint-")?.parse::<u64>().ok());
         newest.max().filter(|number| *number >= least)
     });
 }

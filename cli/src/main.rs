@@ -37,12 +37,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// What to log on standard error, as in `info` or `coterie_worker=debug`.
-    #[arg(long, global = true, env = "COTERIE_LOG", default_value = "warn", value_name = "FILTER")]
-    log: String,
-    /// Log lines as JSON.
-    #[arg(long, global = true, env = "COTERIE_LOG_JSON")]
-    log_json: bool,
+    #[command(flatten)]
+    logging: observability::Logging,
 }
 
 #[derive(Subcommand)]
@@ -66,8 +62,8 @@ fn main() -> ExitCode {
     };
     // All TLS of the process: object stores, and the run's own connections.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let result = observability::init(&cli.log, cli.log_json).and_then(|()| match cli.command {
-        Command::Run(command) => command.execute(),
+    let result = cli.logging.init().and_then(|()| match cli.command {
+        Command::Run(command) => command.execute(&cli.logging),
         Command::Serve(command) => command.execute(),
         Command::Validate(command) => command.execute(),
         Command::Crd(command) => command.execute(),

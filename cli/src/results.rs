@@ -1,6 +1,6 @@
 //! The results of a run as tables.
 
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use coterie_worker::publish::summary::Summary;
 
 use crate::{progress::duration, size};
@@ -45,7 +45,7 @@ fn clusters(summary: &Summary) -> Table {
 
 fn totals(summary: &Summary) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_style(UTF8_FULL_CONDENSED);
     let rested = if summary.converged { "converged" } else { "stopped at the bound" };
     let silhouette = match (summary.silhouette, summary.silhouette_rows) {
         (Some(value), Some(rows)) if rows < summary.rows_read => format!("{value:.4} (on {rows} sampled rows)"),
@@ -64,7 +64,7 @@ fn totals(summary: &Summary) -> Table {
     if let (Some(ari), Some(nmi)) = (summary.ari, summary.nmi) {
         rows.push(("against labels", format!("ARI {ari:.4}, NMI {nmi:.4}")));
     }
-    rows.push(("time", format!("{} on {} workers", duration(summary.seconds), summary.workers)));
+    rows.push(("time", format!("{} on {}", duration(summary.seconds), count(summary.workers, "worker"))));
     rows.push((
         "cost",
         format!(
@@ -80,13 +80,17 @@ fn totals(summary: &Summary) -> Table {
     table
 }
 
+fn count(number: u32, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
 fn optional(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
 }
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.iter().copied());
+    table.load_style(UTF8_FULL_CONDENSED).set_header(header.iter().copied());
     table
 }
 

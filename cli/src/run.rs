@@ -13,7 +13,7 @@ use coterie_worker::{
     standalone::{self, Launch},
 };
 
-use crate::{Failure, manifest, progress::Display, results, serve, signals, size};
+use crate::{Failure, manifest, observability::Logging, progress::Display, results, serve, signals, size};
 
 /// Run a ClusteringJob on this machine, without Kubernetes: a coordinator and N worker processes.
 ///
@@ -57,7 +57,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn execute(self) -> Result<(), Failure> {
+    pub(crate) fn execute(self, logging: &Logging) -> Result<(), Failure> {
         let mut job = manifest::read(&self.file)?;
         manifest::anchor(&mut job, &self.file);
         if let Some(workers) = self.workers {
@@ -65,7 +65,7 @@ impl Run {
         }
         self.choose_output(&mut job);
         let writable = self.summary.as_deref().map(check_summary).transpose()?;
-        let launch = self.launch(job)?;
+        let launch = self.launch(job, logging)?;
         let runtime = serve::runtime()?;
         let summary = runtime.block_on(self.train(&launch))?;
         if let Some(path) = writable {
@@ -104,7 +104,7 @@ impl Run {
         }
     }
 
-    fn launch(&self, job: ResolvedJob) -> Result<Launch, Failure> {
+    fn launch(&self, job: ResolvedJob, logging: &Logging) -> Result<Launch, Failure> {
         let executable =
             std::env::current_exe().map_err(|error| Failure::transient(format!("find this program: {error}")))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -117,6 +117,7 @@ impl Run {
             memory: self.memory.unwrap_or_else(|| budget::process_limit() / 5 * 4 / u64::from(workers)),
             scratch: self.scratch.clone(),
             lease_millis: self.lease * 1000,
+            environment: logging.environment(),
             job,
         })
     }

@@ -1,8 +1,9 @@
 //! What the tests of whole processes share.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 pub mod input;
-pub mod s3;
+
+pub mod serve;
 
 use std::{
     path::{Path, PathBuf},

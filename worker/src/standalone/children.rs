@@ -54,6 +54,7 @@ pub(super) struct Children {
     threads: usize,
     memory: u64,
     scratch: Option<PathBuf>,
+    environment: Vec<(&'static str, String)>,
     endings: FuturesUnordered<Ending>,
     /// A process ends when its standard input does: so none outlives the launcher, however that ends.
     leashes: BTreeMap<Role, ChildStdin>,
@@ -69,6 +70,7 @@ impl Children {
             threads: launch.threads,
             memory: launch.memory,
             scratch: launch.scratch.clone(),
+            environment: launch.environment.clone(),
             endings: FuturesUnordered::new(),
             leashes: BTreeMap::new(),
             starts: BTreeMap::new(),
@@ -95,6 +97,7 @@ impl Children {
                 &mut command
             }
         };
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command
             .spawn()

@@ -43,6 +43,8 @@ pub struct Launch {
     pub scratch: Option<PathBuf>,
     /// Milliseconds of silence after which a worker loses its splits.
     pub lease_millis: u64,
+    /// Environment variables of the processes, beside the launcher's own.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// What happens during a run, for whoever shows it.
