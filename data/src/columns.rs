@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     List(Option<usize>),
     /// A CSV column whose first cells are all empty.
     Unknown,
+    /// A CSV column whose first cells are partly numbers and partly text.
+    Mixed,
     /// Anything else.
     Other,
 }
@@ -41,13 +43,15 @@ impl Kind {
         match self {
             Self::Integer => Some(IdKind::Int),
             Self::Unsigned | Self::Text => Some(IdKind::Text),
-            Self::Real | Self::Boolean | Self::List(_) | Self::Unknown | Self::Other => None,
+            Self::Real | Self::Boolean | Self::List(_) | Self::Unknown | Self::Mixed | Self::Other => None,
         }
     }
 
     fn is_label(self) -> bool {
         match self {
-            Self::Integer | Self::Unsigned | Self::Real | Self::Text | Self::Boolean | Self::Unknown => true,
+            Self::Integer | Self::Unsigned | Self::Real | Self::Text | Self::Boolean | Self::Unknown | Self::Mixed => {
+                true
+            }
             Self::List(_) | Self::Other => false,
         }
     }
@@ -187,7 +191,8 @@ pub(crate) fn select(object: &str, table: &[Column], columns: &Columns) -> Resul
     if !columns.features.is_empty() {
         for name in &columns.features {
             let column = find(object, table, name, "source.columns.features")?;
-            if !column.kind.is_number() && column.kind != Kind::Unknown {
+            // A few bad cells are reported with their line when they are read.
+            if !column.kind.is_number() && !matches!(column.kind, Kind::Unknown | Kind::Mixed) {
                 return Err(refuse(
                     object,
                     format!("column {name:?} holds {}, but features are numbers", column.type_name),
@@ -206,6 +211,14 @@ pub(crate) fn select(object: &str, table: &[Column], columns: &Columns) -> Resul
 fn by_default(object: &str, table: &[Column], columns: &Columns, id: Option<IdKind>) -> Result<Selection, DataError> {
     let free =
         |column: &&Column| Some(&column.name) != columns.id.as_ref() && Some(&column.name) != columns.label.as_ref();
+    // Leaving such a column out without a word would cluster something else than the user thinks.
+    if let Some(column) = table.iter().filter(free).find(|column| column.kind == Kind::Mixed) {
+        return Err(refuse(
+            object,
+            format!("column {:?} holds numbers and text, so it is unclear whether it is a feature", column.name),
+            "correct the text (missing values are empty cells), or name the features in source.columns.features",
+        ));
+    }
     let features: Vec<String> =
         table.iter().filter(free).filter(|column| column.kind.is_number()).map(|column| column.name.clone()).collect();
     if !features.is_empty() {

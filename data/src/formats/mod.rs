@@ -79,6 +79,11 @@ impl Header {
         }
     }
 
+    /// Whether the types of the columns are unknown, since they come from rows and there are none.
+    pub(crate) fn is_untyped(&self) -> bool {
+        matches!(self, Self::Csv(header) if !header.has_rows)
+    }
+
     /// Number of rows, where it is known.
     pub(crate) fn rows(&self) -> Option<u64> {
         match self {

@@ -39,16 +39,15 @@ pub async fn plan_at(source: &Source, location: &Location) -> Result<InputPlan, 
     let format = listing::format(location, &metas, source.format)?;
     let looks: Vec<Look> =
         stream::iter(metas).map(|meta| look(source, location, format, meta)).buffered(CONCURRENT).try_collect().await?;
-    let Some(first) = looks.first() else { return Err(no_rows(location)) };
-    for other in &looks[1..] {
-        agree((&first.uri, &first.selection), (&other.uri, &other.selection))?;
-    }
+    let mut selections = looks.iter().filter_map(|look| Some((look.uri.as_str(), look.selection.as_ref()?)));
+    let Some(first) = selections.next() else { return Err(no_rows(location)) };
+    selections.try_for_each(|other| agree(first, other))?;
+    let Selection { vector, features, width, id: _ } = first.1.clone();
     let extents: Vec<Extent> = looks.iter().map(|look| look.extent.clone()).collect();
     let splits = cut(&extents);
     if splits.is_empty() || !has_rows(location, format, &looks).await? {
         return Err(no_rows(location));
     }
-    let Selection { vector, features, width, id: _ } = first.selection.clone();
     let rows = looks.iter().map(|look| look.rows).sum();
     let objects = looks.into_iter().map(|look| look.object).collect();
     let mut plan =
@@ -69,7 +68,8 @@ pub async fn plan_at(source: &Source, location: &Location) -> Result<InputPlan, 
 struct Look {
     uri: String,
     object: Object,
-    selection: Selection,
+    /// `None` when the object has no rows that tell the types of its columns.
+    selection: Option<Selection>,
     extent: Extent,
     rows: Option<u64>,
 }
@@ -85,7 +85,7 @@ async fn look(source: &Source, location: &Location, format: Format, meta: Object
     let header = Header::read(format, &reader).await?;
     object.etag = reader.etag();
     let uri = reader.uri.to_string();
-    let selection = header.select(&uri, &source.columns)?;
+    let selection = if header.is_untyped() { None } else { Some(header.select(&uri, &source.columns)?) };
     Ok(Look { selection, extent: header.extent(meta.size), rows: header.rows(), uri, object })
 }
 

@@ -77,24 +77,30 @@ fn too_long(object: &ObjectReader, place: impl Into<String>) -> DataError {
     }
 }
 
+fn open_quote(object: &ObjectReader, place: String) -> DataError {
+    damaged(object, place, "a quote is opened and never closed", "close the quote")
+}
+
 /// The header from the object's beginning; `None` when more of it is needed.
 fn parse(object: &ObjectReader, start: Bytes, whole: bool) -> Result<Option<Header>, DataError> {
     if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
         return Err(damaged(object, "header", "the text is UTF-16", "save the file as UTF-8"));
     }
     let available = start.len() as u64;
-    let mut scanner = Scanner::new(Memory::new(start), 0);
+    let line = |at: u64| {
+        let before = &start[..usize::try_from(at).unwrap_or(0).min(start.len())];
+        format!("line {}", before.iter().filter(|byte| **byte == b'\n').count() + 1)
+    };
+    let mut scanner = Scanner::new(Memory::new(start.clone()), 0);
     let mut record = Record::default();
     // A record that reaches the end of what is there may go on after it.
     let mut read = |record: &mut Record| match scanner.read(record, u64::MAX) {
         Ok(true) if whole || scanner.position() < available => Ok(Some(scanner.position())),
-        Ok(_) | Err(ScanError::OpenQuote(_)) if !whole => Ok(None),
         Ok(_) => Ok(None),
+        Err(ScanError::OpenQuote(_)) if !whole => Ok(None),
         Err(ScanError::Store(error)) => Err(error),
-        Err(ScanError::TooLong(_)) => Err(too_long(object, "header")),
-        Err(ScanError::OpenQuote(_)) => {
-            Err(damaged(object, "header", "a quote is opened and never closed", "close the quote"))
-        }
+        Err(ScanError::TooLong(at)) => Err(too_long(object, line(at))),
+        Err(ScanError::OpenQuote(at)) => Err(open_quote(object, line(at))),
     };
     let Some(data) = read(&mut record)? else {
         if whole {
@@ -119,8 +125,9 @@ fn parse(object: &ObjectReader, start: Bytes, whole: bool) -> Result<Option<Head
     while count < SAMPLE && read(&mut record)?.is_some() {
         count += 1;
         for (kind, field) in kinds.iter_mut().zip(record.fields()) {
-            if !field.trim_ascii().is_empty() && *kind != Kind::Text {
-                *kind = if number(field).is_some() { Kind::Real } else { Kind::Text };
+            if !field.trim_ascii().is_empty() {
+                let one = if number(field).is_some() { Kind::Real } else { Kind::Text };
+                *kind = if *kind == Kind::Unknown || *kind == one { one } else { Kind::Mixed };
             }
         }
     }
@@ -134,6 +141,7 @@ fn parse(object: &ObjectReader, start: Bytes, whole: bool) -> Result<Option<Head
             let type_name = match kind {
                 Kind::Real => "numbers",
                 Kind::Text => "text",
+                Kind::Mixed => "numbers and text",
                 _ => "empty cells",
             };
             Column { name, kind, type_name: type_name.to_owned() }
@@ -248,14 +256,7 @@ pub(crate) fn read(
                 Ok(false) => break,
                 Err(ScanError::Store(error)) => return Err(error),
                 Err(ScanError::TooLong(start)) => return Err(too_long(object, place(object, handle, start))),
-                Err(ScanError::OpenQuote(start)) => {
-                    return Err(damaged(
-                        object,
-                        place(object, handle, start),
-                        "a quote is opened and never closed",
-                        "close the quote",
-                    ));
-                }
+                Err(ScanError::OpenQuote(start)) => return Err(open_quote(object, place(object, handle, start))),
             }
         }
         let Builder { rows: done, starts, .. } = block;
