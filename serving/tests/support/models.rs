@@ -63,7 +63,7 @@ fn model(metric: Metric, pipeline: Pipeline, centroids: Vec<f32>, names: &[&str]
         inertia: 2.5,
         mean_distance: 0.5,
         radius: 1.5,
-        silhouette: (i % 2 == 0).then_some(0.75),
+        silhouette: i.is_multiple_of(2).then_some(0.75),
         exemplars: vec![RowId::Int(i as i64), RowId::Text(format!("row-{i}"))],
     };
     Model {
