@@ -27,9 +27,9 @@ fn sum<A: Copy, B: Copy>(a: &[A], b: &[B], term: impl Fn(A, B) -> f64) -> f64 {
     if !rest_a.is_empty() {
         let mut rest = [0.0; LANES];
         // A loop that ends early stays straight-line code; otherwise it would be vectorised with masks.
-        for lane in 0..LANES {
+        for (lane, rest) in rest.iter_mut().enumerate() {
             let (Some(&a), Some(&b)) = (rest_a.get(lane), rest_b.get(lane)) else { break };
-            rest[lane] = term(a, b);
+            *rest = term(a, b);
         }
         for (sum, rest) in sums.iter_mut().zip(rest) {
             *sum += rest;

@@ -184,7 +184,7 @@ mod tests {
             let stream = crate::random::Stream::new(seed, crate::random::Purpose::Generate, 0);
             let points: Vec<f32> = (0..(n * d) as u64)
                 // Every fifth row or so is all zeros.
-                .map(|i| if stream.hash(i / d as u64) % 5 == 0 { 0.0 } else { (stream.uniform(i) - 0.3) as f32 * scale })
+                .map(|i| if stream.hash(i / d as u64).is_multiple_of(5) { 0.0 } else { (stream.uniform(i) - 0.3) as f32 * scale })
                 .collect();
             let labels: Vec<u32> = (0..n as u64).map(|i| (stream.hash(!i) % k as u64) as u32).collect();
             agree(&points, d, &labels, k, if cosine { Metric::Cosine } else { Metric::Euclidean });

@@ -15,32 +15,54 @@ const CHUNK: usize = 240;
 /// The scores of `R` rows for `P` panels.
 ///
 /// # Safety
-/// `rows` must point to `R` rows of as many numbers as each panel has columns.
+/// All panels must have as many columns, and `rows` must point to `R` rows of as many numbers.
 #[target_feature(enable = "avx512f")]
 #[inline]
 unsafe fn tile<const R: usize, const P: usize>(panels: [Panel<'_>; P], rows: *const f32) -> [[__m512; P]; R] {
     let d = panels[0].columns.len();
     let mut start = [_mm512_setzero_ps(); P];
     for (start, panel) in start.iter_mut().zip(&panels) {
-        // SAFETY: a lane holds sixteen numbers.
-        *start = unsafe { _mm512_loadu_ps(panel.bias.0.as_ptr()) };
+        // SAFETY: a lane holds sixteen numbers and is aligned to 64 bytes.
+        *start = unsafe { _mm512_load_ps(panel.bias.0.as_ptr()) };
     }
     let mut sums = [start; R];
-    for j in 0..d {
+    let mut columns = panels.map(|panel| panel.columns.as_ptr());
+    let mut x = rows;
+    for _ in 0..d {
         let mut c = [_mm512_setzero_ps(); P];
-        for (c, panel) in c.iter_mut().zip(&panels) {
-            // SAFETY: all panels have `d` columns, and a lane holds sixteen numbers.
-            *c = unsafe { _mm512_loadu_ps(panel.columns.get_unchecked(j).0.as_ptr()) };
+        for (c, column) in c.iter_mut().zip(&mut columns) {
+            // SAFETY: each panel has `d` columns, and this is one of them: sixteen numbers, aligned to 64 bytes.
+            *c = unsafe { _mm512_load_ps(column.cast()) };
+            *column = column.wrapping_add(1);
         }
         for (r, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: `r < R` and `j < d`, so this is within the rows that the caller promises.
-            let x = _mm512_set1_ps(unsafe { *rows.add(r * d + j) });
+            // SAFETY: `x` is at most `d - 1` numbers into the first row, so this is within the rows the caller promises.
+            let x = unsafe { _mm_load_ss(x.wrapping_add(r.wrapping_mul(d))) };
+            let x = _mm512_broadcastss_ps(x);
             for p in 0..P {
                 sum[p] = _mm512_fmadd_ps(x, c[p], sum[p]);
             }
         }
+        x = x.wrapping_add(1);
     }
     sums
+}
+
+/// The lanes in which `a` is greater than `b`.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn greater(a: __m512, b: __m512) -> __mmask16 {
+    if cfg!(miri) {
+        // Miri knows everything else in this file, but not this comparison.
+        let (mut low, mut high) = ([0.0f32; 16], [0.0f32; 16]);
+        // SAFETY: there is room for sixteen numbers.
+        unsafe {
+            _mm512_storeu_ps(high.as_mut_ptr(), a);
+            _mm512_storeu_ps(low.as_mut_ptr(), b);
+        }
+        return (0..16).fold(0, |mask, lane| mask | u16::from(high[lane] > low[lane]) << lane);
+    }
+    _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b)
 }
 
 /// The best score of each of sixteen lanes so far, and whose it is.
@@ -61,7 +83,7 @@ impl Best {
     #[target_feature(enable = "avx512f")]
     #[inline]
     fn take(&mut self, score: __m512, label: __m512i) {
-        let better = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(score, self.score);
+        let better = greater(score, self.score);
         self.score = _mm512_mask_mov_ps(self.score, better, score);
         self.label = _mm512_mask_mov_epi32(self.label, better, label);
     }
@@ -71,7 +93,7 @@ impl Best {
     #[inline]
     fn label(self) -> u32 {
         let highest = _mm512_set1_ps(_mm512_reduce_max_ps(self.score));
-        let equal = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(self.score, highest);
+        let equal = !greater(highest, self.score);
         _mm512_mask_reduce_min_epu32(equal, self.label)
     }
 }
@@ -87,28 +109,27 @@ fn pass<const P: usize>(panels: [Panel<'_>; P], rows: &[f32], best: &mut [Best])
     for (labels, panel) in labels.iter_mut().zip(&panels) {
         *labels = _mm512_add_epi32(lanes, _mm512_set1_epi32(panel.first as i32));
     }
-    let mut tiles = best.chunks_exact_mut(ROWS);
     let mut place = rows.as_ptr();
-    for best in &mut tiles {
-        // SAFETY: there are `ROWS` more rows, one for each of the tile's bests.
-        let scores = unsafe { tile::<ROWS, P>(panels, place) };
-        for (best, scores) in best.iter_mut().zip(scores) {
-            for p in 0..P {
-                best.take(scores[p], labels[p]);
+    macro_rules! tiles {
+        ($R:expr, $best:expr) => {{
+            let mut tiles = $best.chunks_exact_mut($R);
+            for best in &mut tiles {
+                // SAFETY: there is a row left for each of the bests left.
+                let scores = unsafe { tile::<{ $R }, P>(panels, place) };
+                for (best, scores) in best.iter_mut().zip(scores) {
+                    for p in 0..P {
+                        best.take(scores[p], labels[p]);
+                    }
+                }
+                place = place.wrapping_add(d.wrapping_mul($R));
             }
-        }
-        // SAFETY: the tile's rows end within `rows` or at its end.
-        place = unsafe { place.add(ROWS * d) };
+            tiles.into_remainder()
+        }};
     }
-    for best in tiles.into_remainder() {
-        // SAFETY: there is one more row for each remaining best.
-        let scores = unsafe { tile::<1, P>(panels, place) };
-        for p in 0..P {
-            best.take(scores[0][p], labels[p]);
-        }
-        // SAFETY: the row ends within `rows` or at its end.
-        place = unsafe { place.add(d) };
-    }
+    let rest = tiles!(ROWS, best);
+    let rest = tiles!(4, rest);
+    let rest = tiles!(1, rest);
+    debug_assert!(rest.is_empty());
 }
 
 /// See [`super::assign`].

@@ -39,7 +39,7 @@ widened! {
             }
             let mut rest_squares = [0.0f64; LANES];
             // Straight-line code for the rest: a loop would be vectorised with masked stores, which some machines do slowly.
-            for lane in 0..LANES {
+            for (lane, square) in rest_squares.iter_mut().enumerate() {
                 let (Some(&x), Some(&c), Some(&f), Some(s)) =
                     (rest_row.get(lane), rest_centroid.get(lane), rest_factors.get(lane), rest_sums.get_mut(lane))
                 else {
@@ -47,7 +47,7 @@ widened! {
                 };
                 let value = f64::from(x);
                 let difference = value - f64::from(c);
-                rest_squares[lane] = difference * difference;
+                *square = difference * difference;
                 *s = s.wrapping_add(quantize(value * f, limit));
             }
             if !rest_row.is_empty() {

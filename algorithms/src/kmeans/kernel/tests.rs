@@ -53,7 +53,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 300 }, ..ProptestConfig::default() })]
 
     #[test]
     fn all_levels_equal_the_naive_twin((d, centroids, rows) in problem()) {
@@ -79,8 +79,19 @@ fn pattern(length: usize, salt: u64) -> Vec<f32> {
         .collect()
 }
 
+/// All remainders of rows, and panels that are full, padded, alone and in pairs.
+#[test]
+fn every_remainder() {
+    for (d, k) in [(2, 5), (1, 17), (3, 33), (2, 64)] {
+        for n in if cfg!(miri) { [0, 1, 7, 13].as_slice() } else { &[0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 23, 25] } {
+            check(d, &pattern(k * d, 6), &pattern(n * d, 7));
+        }
+    }
+}
+
 /// More panels than the first-level cache holds, more rows than a chunk, and remainders of both.
 #[test]
+#[cfg_attr(miri, ignore = "slow")]
 fn large_problems_go_through_chunks() {
     for (d, k, n) in [(128, 70, 500), (64, 100, 731), (3, 1500, 245), (300, 33, 250), (1, 17, 1000)] {
         check(d, &pattern(k * d, 1), &pattern(n * d, 2));
@@ -89,12 +100,14 @@ fn large_problems_go_through_chunks() {
 
 /// A column longer than any block of memory kept for rows: chunks shrink to one tile.
 #[test]
+#[cfg_attr(miri, ignore = "slow")]
 fn very_long_rows() {
     let d = 40_000;
     check(d, &pattern(3 * d, 3), &pattern(8 * d, 4));
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "slow")]
 fn equal_centroids_lose_to_the_first() {
     for k in [2, 16, 17, 40] {
         check(2, &[0.25, -1.0].repeat(k), &pattern(2 * 30, 5));
@@ -107,6 +120,7 @@ fn equal_centroids_lose_to_the_first() {
 
 /// All scores minus infinity: still a real centroid, never padding.
 #[test]
+#[cfg_attr(miri, ignore = "slow")]
 fn padding_never_wins() {
     let packed = Centroids::new(1, vec![f32::MAX; 3]);
     for level in Level::available() {
@@ -128,6 +142,8 @@ fn bits(values: &[f64]) -> Vec<u64> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 256 }, ..ProptestConfig::default() })]
+
     #[test]
     fn sums_equal_the_naive_twin((d, centroids, rows) in problem(), within in 0.1f32..2.0, many in 0u32..50) {
         let n = rows.len() / d;
