@@ -14,3 +14,14 @@ pub enum Metric {
     /// rows in the same way; k-means then renormalises its centroids (spherical k-means).
     Cosine,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Models store these names.
+    #[test]
+    fn names() {
+        assert_eq!(serde_json::to_string(&[Metric::Euclidean, Metric::Cosine]).unwrap(), r#"["Euclidean","Cosine"]"#);
+    }
+}

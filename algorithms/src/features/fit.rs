@@ -108,3 +108,118 @@ fn pca(components: usize, moments: &Moments) -> Result<Transform, FeatureError> 
         explained_variance_ratio,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::Pipeline;
+    use crate::random::{Purpose, Stream};
+    use proptest::prelude::*;
+
+    /// Rows of `d` columns that depend on `rank` hidden numbers only.
+    fn rows(n: usize, d: usize, rank: usize, seed: u64) -> Vec<f32> {
+        let hidden = Stream::new(seed, Purpose::Generate, 0);
+        let mixing = Stream::new(seed, Purpose::Generate, 1);
+        let mut rows = Vec::new();
+        for i in 0..n {
+            for j in 0..d {
+                let term = |r: usize| {
+                    (hidden.uniform((i * rank + r) as u64) - 0.5) * (mixing.uniform((j * rank + r) as u64) - 0.5)
+                };
+                rows.push((0..rank).map(term).sum::<f64>() as f32);
+            }
+        }
+        rows
+    }
+
+    fn moments(rows: &[f32], d: usize, covariance: bool) -> (Moments, Vec<f32>, Vec<f32>) {
+        let column = |j: usize| rows.iter().skip(j).step_by(d).copied();
+        let min: Vec<f32> = (0..d).map(|j| column(j).fold(f32::INFINITY, f32::min)).collect();
+        let max: Vec<f32> = (0..d).map(|j| column(j).fold(f32::NEG_INFINITY, f32::max)).collect();
+        let mut moments = Moments::new(&min, &max, (rows.len() / d) as u64, covariance);
+        moments.add_rows(rows);
+        (moments, min, max)
+    }
+
+    #[test]
+    fn refusals() {
+        let (with, min, max) = moments(&[1.0, 2.0, 3.0, 5.0], 2, true);
+        let (without, ..) = moments(&[1.0, 2.0, 3.0, 5.0], 2, false);
+        let none = Moments::new(&min, &max, 0, true);
+        for components in [0, 3] {
+            let error = fit(&Step::Pca { components }, &with, &min, &max).unwrap_err();
+            assert_eq!(error, FeatureError::Components { components, dimension: 2 });
+        }
+        let pca = Step::Pca { components: 1 };
+        assert_eq!(fit(&pca, &without, &min, &max), Err(FeatureError::NoCovariance));
+        assert_eq!(fit(&Step::Center, &none, &min, &max), Err(FeatureError::NoRows));
+        let error = FeatureError::Dimension { moments: 2, bounds: 1 };
+        assert_eq!(fit(&Step::Center, &with, &min[..1], &max), Err(error));
+        assert_eq!(FeatureError::NoCovariance.to_string(), "the moments hold no covariance");
+    }
+
+    #[test]
+    fn constant_columns_are_divided_by_one() {
+        let (moments, min, max) = moments(&[7.0, 1.0, 7.0, 3.0], 2, true);
+        let standardize = fit(&Step::Standardize, &moments, &min, &max).unwrap();
+        assert_eq!(standardize, Transform::Standardize { mean: vec![7.0, 2.0], deviation: vec![1.0, 1.0] });
+        let min_max = fit(&Step::MinMax, &moments, &min, &max).unwrap();
+        assert_eq!(min_max, Transform::MinMax { minimum: vec![7.0, 1.0], range: vec![1.0, 2.0] });
+        let Transform::Pca { components, explained_variance, explained_variance_ratio, .. } =
+            fit(&Step::Pca { components: 2 }, &moments, &min, &max).unwrap()
+        else {
+            panic!("not a PCA")
+        };
+        assert_eq!(components, [0.0, 1.0, 1.0, 0.0]);
+        assert_eq!((explained_variance, explained_variance_ratio), (vec![2.0, 0.0], vec![1.0, 0.0]));
+    }
+
+    #[test]
+    fn one_row_or_equal_rows_have_components_all_the_same() {
+        for rows in [vec![1.0, 2.0, 3.0], [1.0, 2.0, 3.0].repeat(5)] {
+            let (moments, min, max) = moments(&rows, 3, true);
+            let transform = fit(&Step::Pca { components: 3 }, &moments, &min, &max).unwrap();
+            let mut pipeline = Pipeline::new(3);
+            pipeline.push(transform);
+            let mut out = Vec::new();
+            pipeline.apply(&rows, &mut out);
+            assert!(out.iter().all(|&v| v == 0.0));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn principal_components_are_orthonormal_and_explain_the_variance(
+            n in 2usize..60, d in 1usize..24, rank in 1usize..24, seed: u64,
+        ) {
+            let rows = rows(n, d, rank, seed);
+            let (moments, min, max) = moments(&rows, d, true);
+            let transform = fit(&Step::Pca { components: d }, &moments, &min, &max).unwrap();
+            let Transform::Pca { components, explained_variance, explained_variance_ratio, .. } = &transform else {
+                panic!("not a PCA")
+            };
+            for i in 0..d {
+                for j in 0..d {
+                    let dot: f64 = (0..d)
+                        .map(|c| f64::from(components[i * d + c]) * f64::from(components[j * d + c]))
+                        .sum();
+                    prop_assert!((dot - f64::from(u8::from(i == j))).abs() < 1e-5);
+                }
+            }
+            prop_assert!(explained_variance.is_sorted_by(|a, b| a >= b));
+            prop_assert!((explained_variance_ratio.iter().sum::<f32>() - 1.0).abs() < 1e-4);
+            // The projected columns have these variances and stay within their bounds.
+            let mut pipeline = Pipeline::new(d);
+            pipeline.push(transform.clone());
+            let mut out = Vec::new();
+            pipeline.apply(&rows, &mut out);
+            let (low, high) = pipeline.bounds(&min, &max);
+            let (projected, ..) = self::moments(&out, d, false);
+            for (j, variance) in projected.variance().iter().enumerate() {
+                let variance = variance * n as f64 / (n - 1) as f64;
+                prop_assert!((variance - f64::from(explained_variance[j])).abs() < 1e-4 * f64::from(explained_variance[0]));
+                prop_assert!(out.iter().skip(j).step_by(d).all(|v| (low[j]..=high[j]).contains(v)));
+            }
+        }
+    }
+}

@@ -202,3 +202,101 @@ impl Pipeline {
         self.transforms.iter().fold(start, |(low, high), transform| transform.bounds(&low, &high))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn applied(transforms: Vec<Transform>, dimension: usize, rows: &[f32]) -> Vec<f32> {
+        let mut pipeline = Pipeline::new(dimension);
+        transforms.into_iter().for_each(|transform| pipeline.push(transform));
+        let mut out = vec![9.0; 3];
+        pipeline.apply(rows, &mut out);
+        out
+    }
+
+    #[test]
+    fn each_transform_by_hand() {
+        let rows = [1.0, 10.0, 3.0, 30.0];
+        assert_eq!(applied(vec![], 2, &rows), rows);
+        let mean = vec![2.0, 20.0];
+        assert_eq!(applied(vec![Transform::Center { mean: mean.clone() }], 2, &rows), [-1.0, -10.0, 1.0, 10.0]);
+        let standardize = Transform::Standardize { mean: mean.clone(), deviation: vec![1.0, 5.0] };
+        assert_eq!(applied(vec![standardize], 2, &rows), [-1.0, -2.0, 1.0, 2.0]);
+        let min_max = Transform::MinMax { minimum: vec![1.0, 10.0], range: vec![2.0, 20.0] };
+        assert_eq!(applied(vec![min_max], 2, &rows), [0.0, 0.0, 1.0, 1.0]);
+        let pca = Transform::Pca {
+            mean,
+            components: vec![0.6, 0.8],
+            explained_variance: vec![1.0],
+            explained_variance_ratio: vec![1.0],
+        };
+        assert_eq!(applied(vec![pca], 2, &rows), [-8.6, 8.6]);
+    }
+
+    #[test]
+    fn rows_of_zeros_stay_and_others_get_length_one() {
+        assert_eq!(applied(vec![Transform::L2Normalize], 2, &[0.0, 0.0, -3.0, 4.0]), [0.0, 0.0, -0.6, 0.8]);
+        // Squares of these would overflow or vanish in f32.
+        let extremes = [f32::MAX, f32::MAX, f32::from_bits(3), f32::from_bits(4)];
+        assert_eq!(applied(vec![Transform::L2Normalize], 2, &extremes)[2..], [0.6, 0.8]);
+    }
+
+    #[test]
+    #[should_panic(expected = "another number of columns")]
+    fn a_transform_of_another_dimension_is_refused() {
+        applied(vec![Transform::Center { mean: vec![0.0; 3] }], 2, &[]);
+    }
+
+    fn transform(kind: u8, d: usize, numbers: &[f32]) -> Transform {
+        let take = |from: usize| numbers[from * d..][..d].to_vec();
+        let positive = |from: usize| take(from).iter().map(|v| v.abs() + 0.1).collect::<Vec<f32>>();
+        match kind {
+            0 => Transform::Standardize { mean: take(0), deviation: positive(1) },
+            1 => Transform::MinMax { minimum: take(0), range: positive(1) },
+            2 => Transform::L2Normalize,
+            3 => {
+                let mut components = take(1);
+                components[0] += 0.5;
+                normalize(&mut components);
+                Transform::Pca {
+                    mean: take(0),
+                    components: components.repeat(d),
+                    explained_variance: vec![1.0; d],
+                    explained_variance_ratio: vec![0.0; d],
+                }
+            }
+            _ => Transform::Center { mean: take(0) },
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_row_leaves_the_bounds_and_rows_are_independent(
+            d in 1usize..7, n in 1usize..20, kinds in prop::collection::vec(0u8..5, 0..4),
+            numbers in prop::collection::vec(-100.0f32..100.0, 7 * 23),
+        ) {
+            let mut pipeline = Pipeline::new(d);
+            kinds.iter().for_each(|&kind| pipeline.push(transform(kind, d, &numbers)));
+            let rows = &numbers[2 * d..][..n * d];
+            let column = |j: usize| rows.iter().skip(j).step_by(d).copied();
+            let min: Vec<f32> = (0..d).map(|j| column(j).fold(f32::INFINITY, f32::min)).collect();
+            let max: Vec<f32> = (0..d).map(|j| column(j).fold(f32::NEG_INFINITY, f32::max)).collect();
+            let (low, high) = pipeline.bounds(&min, &max);
+            let mut out = Vec::new();
+            pipeline.apply(rows, &mut out);
+            prop_assert_eq!(out.len(), n * pipeline.output_dimension());
+            for (i, value) in out.iter().enumerate() {
+                prop_assert!((low[i % d]..=high[i % d]).contains(value), "{} not in {}..={}", value, low[i % d], high[i % d]);
+            }
+            let mut single = Vec::new();
+            for (row, expected) in rows.chunks_exact(d).zip(out.chunks_exact(d)) {
+                pipeline.apply(row, &mut single);
+                prop_assert_eq!(single.as_slice(), expected);
+            }
+            let bytes = postcard::to_allocvec(&pipeline).unwrap();
+            prop_assert_eq!(postcard::from_bytes::<Pipeline>(&bytes).unwrap(), pipeline);
+        }
+    }
+}

@@ -52,3 +52,34 @@ pub fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len(), "rows of different dimensions");
     kernel::squared_distance(a, b)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_is_ordered_by_distance_then_index() {
+        let centroids = Centroids::new(1, vec![4.0, 0.0, -2.0, 2.0, 4.0]);
+        assert_eq!(nearest(&centroids, &[3.0], 3), [(0, 1.0), (3, 1.0), (4, 1.0)]);
+        assert_eq!(nearest(&centroids, &[0.5], 9).iter().map(|&(i, _)| i).collect::<Vec<_>>(), [1, 3, 2, 0, 4]);
+        assert_eq!(nearest(&centroids, &[3.0], 1), [(0, 1.0)]);
+        assert_eq!(nearest(&centroids, &[3.0], 0), []);
+    }
+
+    #[test]
+    fn two_nearest() {
+        let centroids = Centroids::new(1, vec![4.0, 0.0, -2.0]);
+        let (mut best, mut second) = ([0; 3], [0; 3]);
+        assign_two(&centroids, &[3.0, -1.0, -1.5], &mut best, &mut second);
+        assert_eq!((best, second), ([0, 1, 2], [1, 2, 1]));
+        let (mut best, mut second) = ([5], [5]);
+        assign_two(&Centroids::new(1, vec![4.0]), &[3.0], &mut best, &mut second);
+        assert_eq!((best, second), ([0], [u32::MAX]));
+    }
+
+    #[test]
+    #[should_panic(expected = "rows and labels disagree")]
+    fn shapes_are_checked() {
+        assign(&Centroids::new(2, vec![0.0; 4]), &[1.0; 5], &mut [0; 2]);
+    }
+}

@@ -111,3 +111,54 @@ pub fn relocate(partial: &mut Partial, empty: &[u32], far: &[Far], scale: &Scale
     }
     moved
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn far(distance2: f64, row: u64, label: u32, value: f32) -> Far {
+        Far { distance2, row, label, values: vec![value] }
+    }
+
+    /// Cluster 0 holds 1, 2 and 9; cluster 1 holds 5; clusters 2 and 3 are empty.
+    fn partial(scale: &Scale) -> Partial {
+        let sum = [1.0, 2.0, 9.0].iter().map(|&v| scale.quantize(0, v)).sum();
+        Partial { dimension: 1, sums: vec![sum, scale.quantize(0, 5.0), 0, 0], counts: vec![3, 1, 0, 0], inertia: 7 }
+    }
+
+    #[test]
+    fn empty_clusters_take_the_farthest_rows() {
+        let scale = Scale::new(&[9.0], 4);
+        let mut partial = partial(&scale);
+        let moved = relocate(&mut partial, &[2, 3], &[far(25.0, 2, 0, 9.0), far(9.0, 0, 0, 1.0)], &scale);
+        assert_eq!(moved, 2);
+        assert_eq!(partial.counts, [1, 1, 1, 1]);
+        let means: Vec<f32> = (0..4).map(|c| scale.mean(0, partial.sums[c], partial.counts[c])).collect();
+        assert_eq!(means, [2.0, 5.0, 9.0, 1.0]);
+        assert_eq!(partial.inertia, 7);
+    }
+
+    #[test]
+    fn lone_rows_and_rows_on_their_centroid_stay() {
+        let scale = Scale::new(&[9.0], 4);
+        let mut partial = partial(&scale);
+        let rows = [far(50.0, 3, 1, 5.0), far(25.0, 2, 0, 9.0), far(0.0, 1, 0, 2.0)];
+        assert_eq!(relocate(&mut partial, &[2, 3], &rows, &scale), 1);
+        assert_eq!(partial.counts, [2, 1, 1, 0]);
+        assert_eq!(partial.empty(), [3]);
+    }
+
+    #[test]
+    fn a_bounded_set_admits_only_what_it_would_keep() {
+        let mut set = Farthest::new(2, 1);
+        assert!(set.is_empty() && set.admits(0.0, 9));
+        for (distance2, row) in [(1.0, 5), (3.0, 8), (2.0, 1), (3.0, 2)] {
+            set.offer(distance2, row, 0, &[row as f32]);
+        }
+        assert!(!set.admits(3.0, 9) && set.admits(3.0, 7) && !set.admits(2.9, 0) && set.admits(3.1, 99));
+        assert_eq!(set.len(), 2);
+        let rows: Vec<u64> = set.into_sorted().iter().map(|far| far.row).collect();
+        assert_eq!(rows, [2, 8]);
+        assert!(!Farthest::new(0, 1).admits(1e9, 0));
+    }
+}

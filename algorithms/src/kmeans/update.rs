@@ -51,3 +51,46 @@ pub fn update(metric: Metric, previous: &Centroids, partial: &Partial, scale: &S
 pub fn threshold(tolerance: f64, variance: &[f64]) -> f64 {
     tolerance * variance.iter().sum::<f64>() / variance.len().max(1) as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partial(centroids: &Centroids, scale: &Scale, rows: &[f32], labels: &[u32]) -> Partial {
+        let mut partial = Partial::new(centroids.len(), centroids.dimension());
+        partial.add_rows(centroids, scale, rows, labels);
+        partial
+    }
+
+    #[test]
+    fn means_movement_and_empty_clusters() {
+        let previous = Centroids::new(2, vec![0.0, 0.0, 5.0, 5.0, 9.0, 9.0]);
+        let scale = Scale::new(&[8.0, 8.0], 3);
+        let partial = partial(&previous, &scale, &[1.0, 2.0, 3.0, 4.0, 6.0, 8.0], &[0, 0, 2]);
+        assert_eq!(scale.distance2(partial.inertia), 5.0 + 25.0 + 10.0);
+        assert_eq!(partial.rows(), 3);
+        let update = update(Metric::Euclidean, &previous, &partial, &scale);
+        assert_eq!(update.centroids, [2.0, 3.0, 5.0, 5.0, 6.0, 8.0]);
+        assert_eq!(update.shift, 13.0 + 10.0);
+        assert_eq!(update.empty, [1]);
+    }
+
+    #[test]
+    fn cosine_means_have_unit_length() {
+        let previous = Centroids::new(2, vec![1.0, 0.0, 0.0, 1.0]);
+        let scale = Scale::new(&[1.0, 1.0], 4);
+        let rows = [1.0, 0.0, 0.0, 1.0, 1.0, 0.0, -1.0, 0.0];
+        let partial = partial(&previous, &scale, &rows, &[0, 0, 1, 1]);
+        let update = update(Metric::Cosine, &previous, &partial, &scale);
+        let half = 0.5f32.sqrt();
+        // The rows of cluster 1 cancel out: it has no direction to turn to.
+        assert_eq!(update.centroids, [half, half, 0.0, 1.0]);
+        assert_eq!(update.empty, [0u32; 0]);
+    }
+
+    #[test]
+    fn threshold_is_relative_to_the_mean_variance() {
+        assert_eq!(threshold(0.5, &[1.0, 3.0]), 1.0);
+        assert_eq!(threshold(0.5, &[]), 0.0);
+    }
+}

@@ -1,6 +1,11 @@
 //! A few weighted Lloyd iterations on points that fit in memory.
 
+use rayon::prelude::*;
+
 use crate::kmeans::{Centroids, assign};
+
+/// Points per unit of parallel work. The result does not depend on it.
+const CHUNK: usize = 1024;
 
 /// Improves `centroids` (k x d) on weighted points (row-major) by at most `iterations` rounds of Lloyd's algorithm; stops
 /// early when no label changes. A centroid without points stays where it is.
@@ -22,7 +27,10 @@ pub fn refine(
     let mut labels = vec![0; n];
     let mut previous = vec![u32::MAX; n];
     for _ in 0..iterations {
-        assign(&centroids, points, &mut labels);
+        points
+            .par_chunks(CHUNK * dimension)
+            .zip(labels.par_chunks_mut(CHUNK))
+            .for_each(|(points, labels)| assign(&centroids, points, labels));
         if labels == previous {
             break;
         }
