@@ -17,6 +17,22 @@
 //! - [`write`], [`read`], [`versions`], [`next_version`], [`locate`]: the artefact in an object store.
 //! - [`digest`]: one string for what the model computes with. Equal digest means equal model.
 //!
+//! # Example
+//! ```no_run
+//! # async fn example(model: coterie_model::Model) -> Result<(), Box<dyn std::error::Error>> {
+//! use object_store::{local::LocalFileSystem, path::Path};
+//!
+//! let store = LocalFileSystem::new_with_prefix("/var/lib/songs")?;
+//! let output = Path::default();
+//! let mut model = model;
+//! model.version = coterie_model::next_version(&store, &output).await?;
+//! let written = coterie_model::write(&store, &output, &model).await?;
+//! let loaded = coterie_model::read(&store, &written.path).await?;
+//! assert_eq!(coterie_model::digest(&loaded), written.digest);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Limits
 //! A manifest has at most [`MANIFEST_CAP`] bytes (about 300,000 clusters) and the tensors at most [`TENSORS_CAP`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]

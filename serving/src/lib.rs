@@ -18,6 +18,21 @@
 //!         -> query (pure)
 //! ```
 //!
+//! # Example
+//! ```no_run
+//! # async fn example(model: coterie_model::Model) -> Result<(), Box<dyn std::error::Error>> {
+//! use coterie_serving::{Listeners, run};
+//! use tokio::net::TcpListener;
+//!
+//! let http = TcpListener::bind("127.0.0.1:8080").await?;
+//! let grpc = TcpListener::bind("127.0.0.1:8081").await?;
+//! let listeners = Listeners { http: Some(http), grpc: Some(grpc) };
+//! let asked_to_stop = async { drop(tokio::signal::ctrl_c().await) };
+//! run(listeners, std::sync::Arc::new(model), asked_to_stop).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Limits
 //! [`Settings`] bounds bodies, rows, connections, requests in flight and their bytes; what exceeds a bound is refused at once
 //! with 413 or 429 (`RESOURCE_EXHAUSTED`). REST bodies are taken as JSON whatever their content type says.
