@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::Two;
-use super::panels::{Panel, Panels, WIDTH};
+use super::panels::{Ahead, Panel, Panels, WIDTH};
 
 /// Rows per tile.
 const ROWS: usize = 6;
@@ -127,11 +127,13 @@ pub(super) fn assign(panels: &Panels, rows: &[f32], labels: &mut [u32]) {
     for (rows, labels) in rows.chunks(most * d).zip(labels.chunks_mut(most)) {
         let n = labels.len();
         best[..n].fill(Best::none());
+        let mut ahead = Ahead::new(panels, rows, ROWS, 1);
         for panel in panels.iter() {
             let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
             let low = _mm256_add_epi32(_mm256_set1_epi32(panel.first as i32), lanes);
             let ids = [low, _mm256_add_epi32(low, _mm256_set1_epi32(8))];
             tiles!(panel, rows, n, |first, scores| {
+                ahead.fetch();
                 for (best, scores) in best[first..][..scores.len()].iter_mut().zip(scores) {
                     best.take(scores, ids);
                 }

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::panels::{Panel, Panels};
+use super::panels::{Ahead, Panel, Panels};
 
 /// Rows per tile.
 const ROWS: usize = 12;
@@ -101,7 +101,7 @@ impl Best {
 /// Takes a chunk of rows through `P` panels.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn pass<const P: usize>(panels: [Panel<'_>; P], rows: &[f32], best: &mut [Best]) {
+fn pass<const P: usize>(panels: [Panel<'_>; P], rows: &[f32], ahead: &mut Ahead, best: &mut [Best]) {
     let d = panels[0].columns.len();
     assert!(panels.iter().all(|panel| panel.columns.len() == d) && rows.len() == best.len() * d);
     let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -114,6 +114,7 @@ fn pass<const P: usize>(panels: [Panel<'_>; P], rows: &[f32], best: &mut [Best])
         ($R:expr, $best:expr) => {{
             let mut tiles = $best.chunks_exact_mut($R);
             for best in &mut tiles {
+                ahead.fetch();
                 // SAFETY: there is a row left for each of the bests left.
                 let scores = unsafe { tile::<{ $R }, P>(panels, place) };
                 for (best, scores) in best.iter_mut().zip(scores) {
@@ -141,11 +142,12 @@ pub(super) fn assign(panels: &Panels, rows: &[f32], labels: &mut [u32]) {
     for (rows, labels) in rows.chunks(most * d).zip(labels.chunks_mut(most)) {
         let best = &mut best[..labels.len()];
         best.fill(Best::none());
+        let mut ahead = Ahead::new(panels, rows, ROWS, 2);
         let mut panels = panels.iter();
         while let Some(first) = panels.next() {
             match panels.next() {
-                Some(second) => pass([first, second], rows, best),
-                None => pass([first], rows, best),
+                Some(second) => pass([first, second], rows, &mut ahead, best),
+                None => pass([first], rows, &mut ahead, best),
             }
         }
         for (label, best) in labels.iter_mut().zip(best) {

@@ -69,14 +69,49 @@ impl Panels {
 
     /// Rows to take through all panels together, a multiple of `tile` and at most `most`.
     ///
-    /// While all panels fit the first-level cache, each tile of rows goes through all of them. Otherwise one panel stays
-    /// there while a chunk of rows, held in the second-level cache, goes through it.
+    /// While all panels fit the first-level cache, a few rows go through all of them there. Otherwise one panel stays in
+    /// the first level while a chunk of rows, held in the second, goes through it.
     pub(super) fn chunk(&self, tile: usize, most: usize) -> usize {
-        const FIRST_LEVEL: usize = 16 << 10;
-        const ROWS: usize = 128 << 10;
-        if size_of_val(self.coefficients.as_slice()) <= FIRST_LEVEL {
-            return tile;
+        let bytes = if self.are_small() { 6 << 10 } else { 128 << 10 };
+        (bytes / (size_of::<f32>() * self.dimension)).clamp(tile, most) / tile * tile
+    }
+
+    /// Whether all panels fit the first-level cache beside some rows.
+    fn are_small(&self) -> bool {
+        size_of_val(self.coefficients.as_slice()) <= 16 << 10
+    }
+}
+
+/// Fetches the rows of the next chunk into the second-level cache, a few lines with each tile of this chunk.
+#[cfg(target_arch = "x86_64")]
+pub(super) struct Ahead {
+    place: *const f32,
+    /// Cache lines per tile.
+    step: usize,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Ahead {
+    /// For a chunk of `rows` that goes through panels in tiles of `tile` rows, `together` panels at once.
+    pub(super) fn new(panels: &Panels, rows: &[f32], tile: usize, together: usize) -> Self {
+        // Beside small panels the rows follow so closely that the machine fetches them by itself.
+        let step = if panels.are_small() {
+            0
+        } else {
+            let tiles = (rows.len() / panels.dimension / tile).max(1);
+            (rows.len() / WIDTH).div_ceil(tiles * panels.bias.len().div_ceil(together))
+        };
+        Self { place: rows.as_ptr_range().end, step }
+    }
+
+    /// Asks for the next lines. They may lie beyond the data: a prefetch reads nothing and cannot fail.
+    #[inline(always)]
+    pub(super) fn fetch(&mut self) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        for _ in 0..self.step {
+            // SAFETY: any address may be prefetched.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.place.cast()) };
+            self.place = self.place.wrapping_add(WIDTH);
         }
-        (ROWS / (size_of::<f32>() * self.dimension)).clamp(tile, most) / tile * tile
     }
 }
