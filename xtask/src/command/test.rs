@@ -2,6 +2,8 @@
 //!
 //! The cheap checks come first; cargo's own tests come last, so that their summary ends the output.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 
 use crate::command::image;
@@ -22,13 +24,15 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+    // First, so that a missing tool is known before minutes of compilation.
+    let weed = tools::weed(context)?;
     if arguments.filter.is_none() {
         process::run(cargo(context).args(["fmt", "--all", "--check"]))?;
         lint(context, arguments)?;
         dependencies(context)?;
         static_build(context, arguments)?;
     }
-    tests(context, arguments)
+    tests(context, arguments, &weed)
 }
 
 fn lint(context: &Context, arguments: &Arguments) -> Result<()> {
@@ -72,8 +76,7 @@ fn static_build(context: &Context, arguments: &Arguments) -> Result<()> {
     image::run(context, &build).map(drop)
 }
 
-fn tests(context: &Context, arguments: &Arguments) -> Result<()> {
-    let weed = tools::weed(context)?;
+fn tests(context: &Context, arguments: &Arguments, weed: &Path) -> Result<()> {
     let mut command = cargo(context);
     command.env(tools::WEED, weed).args(["test", "--workspace"]);
     if arguments.strict {
