@@ -36,12 +36,13 @@ pub fn failure(uri: &str, action: &str, error: &Error) -> DataError {
     };
     const RIGHTS: &str = "check the credentials in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for S3) and that they may list and read this place, and write it where it is an output";
 
+    // A listing of a missing bucket comes as a generic error, a read from one as "not found".
+    if ["NoSuchBucket", "ContainerNotFound", "bucket does not exist"].iter().any(|word| text.contains(word)) {
+        return settings("the bucket does not exist", "correct its name, or the endpoint and region");
+    }
     // The variant says most of it.
     match error {
         Error::NotFound { .. } => {
-            if ["NoSuchBucket", "ContainerNotFound", "bucket does not exist"].iter().any(|word| text.contains(word)) {
-                return settings("the bucket does not exist", "correct its name, or the endpoint and region");
-            }
             return DataError::Empty {
                 uri: uri.to_owned(),
                 problem: "there is no such object".to_owned(),
