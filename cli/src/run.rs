@@ -59,7 +59,6 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn execute(self, logging: &Logging) -> Result<(), Failure> {
         let mut job = manifest::read(&self.file)?;
-        manifest::anchor(&mut job, &self.file);
         if let Some(workers) = self.workers {
             job.workers = workers;
         }

@@ -9,6 +9,7 @@ use coterie_data::store::{Location, failure};
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::{sync::watch, task::JoinHandle};
 
 use crate::error::RunError;
 
@@ -130,6 +131,54 @@ impl Checkpoints {
             }
         }
         Ok(true)
+    }
+}
+
+/// Writes checkpoints beside the run: the steps never wait for the store. While one is being written, only the newest of
+/// those offered is kept; a successor then repeats a few more steps, to the same result.
+#[derive(Debug)]
+pub struct Saver<M> {
+    newest: watch::Sender<Option<Checkpoint<M>>>,
+    task: JoinHandle<Result<Checkpoints, RunError>>,
+}
+
+impl<M: Serialize + Clone + Send + Sync + 'static> Saver<M> {
+    /// Takes charge of a run's checkpoints.
+    #[must_use]
+    pub fn new(mut checkpoints: Checkpoints) -> Self {
+        let (newest, mut offered) = watch::channel(None::<Checkpoint<M>>);
+        let task = tokio::spawn(async move {
+            while offered.changed().await.is_ok() {
+                let checkpoint = offered.borrow_and_update().clone();
+                if let Some(checkpoint) = checkpoint {
+                    checkpoints.save(&checkpoint).await?;
+                }
+            }
+            Ok(checkpoints)
+        });
+        Self { newest, task }
+    }
+
+    /// Offers the state after a step.
+    pub fn offer(&self, checkpoint: Checkpoint<M>) {
+        self.newest.send_replace(Some(checkpoint));
+    }
+
+    /// Completes if checkpoints cannot be written any more.
+    pub async fn failed(&mut self) -> RunError {
+        match (&mut self.task).await {
+            Ok(Err(error)) => error,
+            Ok(Ok(_)) | Err(_) => RunError::transient("checkpoints are not written any more"),
+        }
+    }
+
+    /// Waits until what was offered is written, and gives the checkpoints back.
+    ///
+    /// # Errors
+    /// When the last write failed.
+    pub async fn finish(self) -> Result<Checkpoints, RunError> {
+        drop(self.newest);
+        self.task.await.map_err(|error| RunError::transient(format!("the checkpoints' task ended: {error}")))?
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use super::{
-    checkpoint::{Checkpoint, Checkpoints},
+    checkpoint::{Checkpoint, Saver},
     hub::{Event, Hub},
 };
 use crate::{
@@ -21,10 +21,6 @@ const TICK: Duration = Duration::from_millis(100);
 const STALL: u64 = 1_000;
 /// Longest time without any worker.
 const DESERTED: Duration = Duration::from_secs(300);
-/// Shortest time between checkpoints of a large state.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
-/// A state up to this size is checkpointed after every step.
-const SMALL_CHECKPOINT: usize = 1 << 20;
 /// Window over which the speed is measured.
 const SPEED_WINDOW: u64 = 3_000;
 
@@ -32,15 +28,14 @@ const SPEED_WINDOW: u64 = 3_000;
 ///
 /// # Errors
 /// When the machine or a worker finds that the run cannot go on, when the store fails, or when no worker is there.
-pub(super) async fn drive<M: Machine + Clone>(
+pub(super) async fn drive<M: Machine + Clone + Sync>(
     hub: &Arc<Hub>,
     events: &mut mpsc::UnboundedReceiver<Event>,
     machine: &mut M,
-    checkpoints: &mut Checkpoints,
+    saver: &mut Saver<M>,
     claimed: &Checkpoint<M>,
 ) -> Result<(), RunError> {
     let mut step = StepId(claimed.step);
-    let mut saved = tokio::time::Instant::now();
     while let Some(work) = machine.step() {
         step.0 += 1;
         let payload = encode(&work)?;
@@ -53,22 +48,19 @@ pub(super) async fn drive<M: Machine + Clone>(
             state.session.begin(step, now);
         }
         hub.ring();
-        let merged = gather::<M::Partial>(hub, events).await?;
+        let merged = tokio::select! {
+            merged = gather::<M::Partial>(hub, events) => merged?,
+            error = saver.failed() => return Err(error),
+        };
         // A merged partial may lead to heavy work (k-means++ on the candidates, say): never on an async thread.
         tokio::task::block_in_place(|| machine.advance(merged))?;
         hub.lock().position = machine.position();
-
-        let checkpoint = Checkpoint {
+        saver.offer(Checkpoint {
             epoch: claimed.epoch,
             identity: claimed.identity.clone(),
             step: step.0,
             machine: Some(machine.clone()),
-        };
-        let small = hub.lock().payload.as_ref().is_some_and(|(_, payload)| payload.len() <= SMALL_CHECKPOINT);
-        if small || saved.elapsed() >= CHECKPOINT_EVERY || machine.step().is_none() {
-            checkpoints.save(&checkpoint).await?;
-            saved = tokio::time::Instant::now();
-        }
+        });
     }
     Ok(())
 }

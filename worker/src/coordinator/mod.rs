@@ -27,7 +27,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tonic::transport::Server;
 
 use self::{
-    checkpoint::Checkpoints,
+    checkpoint::{Checkpoints, Saver},
     hub::{Event, Hub},
     service::Service,
 };
@@ -68,7 +68,7 @@ pub async fn run(config: &RunConfig, shutdown: impl Future<Output = ()>) -> Resu
         identity.update(blake3::hash(part).as_bytes());
     }
     let identity = identity.finalize().to_hex().to_string();
-    let (mut checkpoints, claimed) =
+    let (checkpoints, claimed) =
         Checkpoints::claim::<KMeansMachine>(checkpoints_at(&location, &config.run), &identity).await?;
     let mut machine = match &claimed.machine {
         Some(machine) => {
@@ -116,9 +116,14 @@ pub async fn run(config: &RunConfig, shutdown: impl Future<Output = ()>) -> Resu
         });
     let server = tokio::spawn(server);
 
+    let mut saver = Saver::new(checkpoints);
     let work = async {
-        driver::drive(&hub, &mut events, &mut machine, &mut checkpoints, &claimed).await?;
-        finish(&hub, machine, config, &plan, &location).await
+        driver::drive(&hub, &mut events, &mut machine, &mut saver, &claimed).await?;
+        // The model may be published only by a coordinator that still owns the run.
+        let checkpoints = saver.finish().await?;
+        let summary = finish(&hub, machine, config, &plan, &location).await?;
+        checkpoints.clear().await;
+        Ok(summary)
     };
     let result = tokio::select! {
         result = work => result,
@@ -127,9 +132,6 @@ pub async fn run(config: &RunConfig, shutdown: impl Future<Output = ()>) -> Resu
             "the coordinator was asked to stop; start the run again to resume it from its checkpoint",
         )),
     };
-    if result.is_ok() {
-        checkpoints.clear().await;
-    }
     farewell(&hub, &result).await;
     let _ = stop.send(());
     let _ = tokio::time::timeout(FAREWELL, server).await;

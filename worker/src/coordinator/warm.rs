@@ -1,11 +1,11 @@
 //! Given centroids: of an earlier model, or rows of a file in the source's columns.
 
+use std::sync::Arc;
+
 use coterie_algorithms::features::invert;
 use coterie_crds::resolved::{ResolvedJob, Source};
 use coterie_data::{Want, reader::Reader};
-use coterie_model::ModelError;
 use futures::StreamExt;
-use std::sync::Arc;
 
 use crate::{error::RunError, publish::failed};
 
@@ -19,17 +19,7 @@ pub(super) async fn centroids(
     dimension: usize,
     job: &ResolvedJob,
 ) -> Result<Vec<f32>, RunError> {
-    let location = coterie_data::store::open(uri, &job.source.store)?;
-    let store = location.store.as_ref();
-    let (rows, columns, values) = match coterie_model::locate(store, &location.path).await {
-        Ok(path) => {
-            let model = coterie_model::read(store, &path).await.map_err(|error| failed(&location, &error))?;
-            let values = invert(&model.pipeline, model.centroids.values());
-            (model.centroids.len(), model.pipeline.input_dimension, values)
-        }
-        Err(ModelError::NotFound { .. }) => read(uri, job).await?,
-        Err(error) => return Err(failed(&location, &error)),
-    };
+    let (rows, columns, values) = if is_data(uri) { read(uri, job).await? } else { model(uri, job).await? };
     if rows != clusters || columns != dimension {
         return Err(RunError::spec(format!(
             "{uri}: {rows} x {columns} centroids, but the job needs {clusters} x {dimension} (clusters x columns of the \
@@ -37,6 +27,22 @@ pub(super) async fn centroids(
         )));
     }
     Ok(values)
+}
+
+/// Whether the name is that of a data file rather than of a directory with a model.
+fn is_data(uri: &str) -> bool {
+    let extension = uri.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, extension)| extension);
+    extension
+        .is_some_and(|found| ["npy", "parquet", "csv", "arrow", "feather"].contains(&found.to_lowercase().as_str()))
+}
+
+async fn model(uri: &str, job: &ResolvedJob) -> Result<(usize, usize, Vec<f32>), RunError> {
+    let location = coterie_data::store::open(uri, &job.source.store)?;
+    let failed = |error: coterie_model::ModelError| failed(&location, &error);
+    let path = coterie_model::locate(location.store.as_ref(), &location.path).await.map_err(failed)?;
+    let model = coterie_model::read(location.store.as_ref(), &path).await.map_err(failed)?;
+    let values = invert(&model.pipeline, model.centroids.values());
+    Ok((model.centroids.len(), model.pipeline.input_dimension, values))
 }
 
 async fn read(uri: &str, job: &ResolvedJob) -> Result<(usize, usize, Vec<f32>), RunError> {

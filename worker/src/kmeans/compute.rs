@@ -213,12 +213,8 @@ fn scan(splits: &[u32], store: &mut SplitStore) -> Result<Partial, RunError> {
 }
 
 fn prepare(splits: &[u32], store: &mut SplitStore, context: &Context, cap: usize) -> Result<Partial, RunError> {
+    #[derive(Default)]
     struct Look(Option<Prepared>, Vec<u8>);
-    impl Default for Look {
-        fn default() -> Self {
-            Self(None, Vec::new())
-        }
-    }
     let source = context.pipeline.input_dimension;
     let dimension = context.pipeline.output_dimension();
     let empty = || Prepared { max_abs: vec![0.0; dimension], distinct: Distinct::new(cap), fingerprint: 0 };

@@ -1,7 +1,7 @@
 //! The processes of a run on this machine.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     path::{Path, PathBuf},
     pin::Pin,
@@ -59,6 +59,7 @@ pub(super) struct Children {
     /// A process ends when its standard input does: so none outlives the launcher, however that ends.
     leashes: BTreeMap<Role, ChildStdin>,
     starts: BTreeMap<Role, u32>,
+    running: BTreeSet<Role>,
     lines: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
 }
 
@@ -74,6 +75,7 @@ impl Children {
             endings: FuturesUnordered::new(),
             leashes: BTreeMap::new(),
             starts: BTreeMap::new(),
+            running: BTreeSet::new(),
             lines: mpsc::unbounded_channel(),
         }
     }
@@ -116,12 +118,18 @@ impl Children {
             });
         }
         *self.starts.entry(role).or_default() += 1;
+        self.running.insert(role);
         self.endings.push(Box::pin(async move {
             // A failed wait means that the process is not ours to wait for any more, which is an ending too.
             let status = child.wait().await.unwrap_or_default();
             (role, status)
         }));
         Ok(())
+    }
+
+    /// Whether a role has a process.
+    pub(super) fn runs(&self, role: Role) -> bool {
+        self.running.contains(&role)
     }
 
     /// How often a role was started again.
@@ -137,7 +145,10 @@ impl Children {
             // What a process said comes before the news of its end.
             biased;
             Some(line) = lines.recv() => News::Line(line),
-            Some((role, status)) = endings.next(), if !endings.is_empty() => News::Ended(role, status),
+            Some((role, status)) = endings.next(), if !endings.is_empty() => {
+                self.running.remove(&role);
+                News::Ended(role, status)
+            }
         }
     }
 

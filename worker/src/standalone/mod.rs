@@ -187,6 +187,14 @@ async fn supervise(
                         continue;
                     }
                     restart(role, status, children, on_event).await?;
+                    if role == Role::Coordinator {
+                        // One that gave up has sent its workers home; the next one needs them again.
+                        for worker in (1..=launch.job.workers).map(Role::Worker) {
+                            if !children.runs(worker) {
+                                children.start(worker, on_event)?;
+                            }
+                        }
+                    }
                 }
             },
             _ = ask.tick() => {
