@@ -40,6 +40,9 @@ pub fn failure(uri: &str, action: &str, error: &Error) -> DataError {
     if ["NoSuchBucket", "ContainerNotFound", "bucket does not exist"].iter().any(|word| text.contains(word)) {
         return settings("the bucket does not exist", "correct its name, or the endpoint and region");
     }
+    if text.contains("non-partial response") || text.contains("Range request not supported") {
+        return settings("the server does not serve byte ranges", "use a server that answers range requests");
+    }
     // The variant says most of it.
     match error {
         Error::NotFound { .. } => {
@@ -120,9 +123,6 @@ pub fn failure(uri: &str, action: &str, error: &Error) -> DataError {
             "the store's TLS certificate is not trusted",
             "set store.caBundle to a PEM file with the authority that signed it",
         );
-    }
-    if lower.contains("non-partial response") {
-        return settings("the server does not serve byte ranges", "use a server that answers range requests");
     }
     match find::<HttpError>(error).map(HttpError::kind) {
         Some(HttpErrorKind::Connect) => {

@@ -1,6 +1,7 @@
-//! Parquet's metadata is Thrift's compact encoding. The library that decodes it believes the lengths that it finds,
-//! and reserves memory for them, so one flipped bit can ask for terabytes, which ends the process. Here the encoding
-//! is walked first, without reserving anything: every length must be covered by the bytes that are really there.
+//! Parquet's metadata is Thrift's compact encoding. The library that decodes it believes some of the numbers that it
+//! finds (children of a schema element, bytes of a page, values of a dictionary) and reserves memory for them, so one
+//! flipped bit can ask for gigabytes, which ends the process. Here the encoding is walked first, without reserving
+//! anything: every length must be covered by the bytes that are really there, and a visitor sees the numbers.
 
 /// Field ids from the outermost struct inwards; lists add nothing.
 pub(crate) type Path<'a> = &'a [i16];
