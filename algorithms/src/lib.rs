@@ -67,7 +67,7 @@
 //! # Cost
 //!
 //! An iteration of k-means takes 2 n k d floating-point operations, nearly all of them in the assignment step. That runs
-//! at about 90 % of what a core's vector unit can do for k d in the thousands: the tiles stay in registers, and no matrix of
+//! at over 90 % of what a core's vector unit can do where k and d are in the hundreds: the tiles stay in registers, and no matrix of
 //! distances is ever stored. Memory beside the data is k d numbers per thread. The silhouette takes O(n^2 d) time.
 //!
 //! # Testing

@@ -34,7 +34,7 @@ impl Moments {
     /// Empty moments for rows whose column `j` lies within `min[j]..=max[j]`.
     ///
     /// A value outside the range is taken as less than the range's width away from it. Any number of rows is summed without
-    /// overflow: `_rows` is there for callers that know it and for layouts that may need it.
+    /// overflow, so `_rows`, the number of rows to come, does not matter at present.
     pub fn new(min: &[f32], max: &[f32], _rows: u64, covariance: bool) -> Self {
         assert_eq!(min.len(), max.len(), "bounds of different dimensions");
         let bounds = || min.iter().zip(max).map(|(&a, &b)| (f64::from(a), f64::from(b)));

@@ -1,4 +1,11 @@
 //! Every level against the slow twin, bit for bit.
+//!
+//! The tests of remainders also run under Miri, which then checks the pointers of all levels, present or not:
+//!
+//! ```text
+//! RUSTFLAGS="-C target-feature=+avx2,+fma,+avx512f" MIRIFLAGS=-Zmiri-disable-isolation \
+//!     cargo +nightly miri test -p coterie-algorithms --lib kernel
+//! ```
 
 use proptest::prelude::*;
 
@@ -53,14 +60,16 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 300 }, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
+    #[cfg_attr(miri, ignore = "slow")]
     fn all_levels_equal_the_naive_twin((d, centroids, rows) in problem()) {
         check(d, &centroids, &rows);
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "slow")]
     fn a_label_does_not_depend_on_the_place_in_the_block((d, centroids, rows) in problem(), cut in 0usize..40) {
         let packed = Centroids::new(d, centroids);
         let cut = (cut * d).min(rows.len());
@@ -81,9 +90,9 @@ fn pattern(length: usize, salt: u64) -> Vec<f32> {
 
 /// All remainders of rows, and panels that are full, padded, alone and in pairs.
 #[test]
-fn every_remainder() {
-    for (d, k) in [(2, 5), (1, 17), (3, 33), (2, 64)] {
-        for n in if cfg!(miri) { [0, 1, 7, 13].as_slice() } else { &[0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 23, 25] } {
+fn every_remainder_of_rows() {
+    for (d, k) in [(2, 5), (1, 17), (3, 33)] {
+        for n in if cfg!(miri) { [1, 7, 13].as_slice() } else { &[0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 23, 25] } {
             check(d, &pattern(k * d, 6), &pattern(n * d, 7));
         }
     }
@@ -137,73 +146,82 @@ fn same<T: PartialEq + std::fmt::Debug>([plain, wide]: [T; 2]) -> T {
     wide
 }
 
-fn bits(values: &[f64]) -> Vec<u64> {
-    values.iter().map(|v| v.to_bits()).collect()
+/// The sums of labelled rows against the naive twin, with bounds that some values may exceed.
+fn check_sums(d: usize, centroids: &[f32], rows: &[f32], within: f32, many: u64) {
+    let packed = Centroids::new(d, centroids.to_vec());
+    let labels: Vec<u32> = (0..rows.len() / d).map(|i| (i * 7 % packed.len()) as u32).collect();
+    let max: Vec<f32> = (0..d)
+        .map(|j| rows.iter().skip(j).step_by(d).fold(0.0f32, |max, v| max.max(v.abs())) * within)
+        .map(|max| if max.is_finite() { max } else { f32::MAX })
+        .collect();
+    let scale = Scale::new(&max, many);
+    let (sums, _, inertia) = naive::sums(centroids, d, &scale, rows, &labels);
+    let ours = same(both(|| {
+        let mut sums = vec![0; packed.len() * d];
+        let inertia = accumulate(&packed, &scale, rows, &labels, &mut sums);
+        (sums, inertia)
+    }));
+    assert_eq!(ours, (sums, inertia));
+    for (a, b) in rows.chunks_exact(d).zip(centroids.chunks_exact(d)) {
+        let ours = same(both(|| squared_distance(a, b).to_bits()));
+        assert_eq!(ours, naive::squared_distance(a, b).to_bits());
+    }
+}
+
+/// Everything that is compiled twice, both ways.
+fn check_narrow_and_wide(d: usize, centroids: &[f32], rows: &[f32]) {
+    let (n, k) = (rows.len() / d, centroids.len() / d);
+    let middle: Vec<f64> = centroids[..d].iter().map(|&v| f64::from(v)).collect();
+    let factors: Vec<f64> = (0..d).map(|j| 2f64.powi(20 - j as i32)).collect();
+    same(both(|| {
+        let all = squares(rows, &middle, &factors);
+        let mut sums = vec![0; d];
+        let mut products = vec![0; d * (d + 1) / 2];
+        cross_products(rows, &middle, &factors, &mut sums, &mut products);
+        (all.sums.clone(), all.squares().collect::<Vec<_>>(), sums, products)
+    }));
+    same(both(|| {
+        let mut out = Vec::new();
+        project(rows, &centroids[..d], centroids, &mut out);
+        out.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+    }));
+    let labels: Vec<u32> = (0..n).map(|i| (i * 5 % k) as u32).collect();
+    let groups = Groups::new(rows, d, &labels, k);
+    for squared in [false, true] {
+        same(both(|| {
+            let mut sums = vec![0.0; n * k];
+            distance_sums(&groups, rows, squared, &mut sums);
+            sums.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+        }));
+    }
+    let trials = Trials::new(d, centroids.chunks_exact(d).take(9));
+    let all: Vec<u32> = (0..n as u32).rev().collect();
+    same(both(|| {
+        let mut out = Vec::new();
+        trial_distances(&trials, rows, &all, &mut out);
+        out.iter().flatten().map(|v| v.to_bits()).collect::<Vec<_>>()
+    }));
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 256 }, ..ProptestConfig::default() })]
-
     #[test]
+    #[cfg_attr(miri, ignore = "slow")]
     fn sums_equal_the_naive_twin((d, centroids, rows) in problem(), within in 0.1f32..2.0, many in 0u32..50) {
-        let n = rows.len() / d;
-        let packed = Centroids::new(d, centroids.clone());
-        let labels: Vec<u32> = (0..n).map(|i| (i * 7 % packed.len()) as u32).collect();
-        // Bounds that some values may exceed, and any number of rows.
-        let max: Vec<f32> = (0..d)
-            .map(|j| rows.iter().skip(j).step_by(d).fold(0.0f32, |max, v| max.max(v.abs())) * within)
-            .map(|max| if max.is_finite() { max } else { f32::MAX })
-            .collect();
-        let scale = Scale::new(&max, 1 << many);
-        let (sums, _, inertia) = naive::sums(&centroids, d, &scale, &rows, &labels);
-        let ours = same(both(|| {
-            let mut sums = vec![0; packed.len() * d];
-            let inertia = accumulate(&packed, &scale, &rows, &labels, &mut sums);
-            (sums, inertia)
-        }));
-        prop_assert_eq!(ours, (sums, inertia));
+        check_sums(d, &centroids, &rows, within, 1 << many);
     }
 
     #[test]
-    fn distances_equal_the_naive_twin((d, a, b) in problem()) {
-        for (a, b) in a.chunks_exact(d).zip(b.chunks_exact(d)) {
-            let ours = same(both(|| squared_distance(a, b).to_bits()));
-            prop_assert_eq!(ours, naive::squared_distance(a, b).to_bits());
-        }
-    }
-
-    #[test]
+    #[cfg_attr(miri, ignore = "slow")]
     fn narrow_and_wide_code_give_the_same_bits((d, centroids, rows) in problem()) {
-        let (n, k) = (rows.len() / d, centroids.len() / d);
-        let middle: Vec<f64> = centroids[..d].iter().map(|&v| f64::from(v)).collect();
-        let factors: Vec<f64> = (0..d).map(|j| 2f64.powi(20 - j as i32)).collect();
-        same(both(|| {
-            let all = squares(&rows, &middle, &factors);
-            let mut sums = vec![0; d];
-            let mut products = vec![0; d * (d + 1) / 2];
-            cross_products(&rows, &middle, &factors, &mut sums, &mut products);
-            (all.sums.clone(), all.squares().collect::<Vec<_>>(), sums, products)
-        }));
-        same(both(|| {
-            let mut out = Vec::new();
-            project(&rows, &centroids[..d], &centroids, &mut out);
-            out.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
-        }));
-        let labels: Vec<u32> = (0..n).map(|i| (i * 5 % k) as u32).collect();
-        let groups = Groups::new(&rows, d, &labels, k);
-        for squared in [false, true] {
-            same(both(|| {
-                let mut sums = vec![0.0; n * k];
-                distance_sums(&groups, &rows, squared, &mut sums);
-                bits(&sums)
-            }));
-        }
-        let trials = Trials::new(d, centroids.chunks_exact(d).take(9));
-        let all: Vec<u32> = (0..n as u32).rev().collect();
-        same(both(|| {
-            let mut out = Vec::new();
-            trial_distances(&trials, &rows, &all, &mut out);
-            out.iter().flatten().map(|v| v.to_bits()).collect::<Vec<_>>()
-        }));
+        check_narrow_and_wide(d, &centroids, &rows);
+    }
+}
+
+#[test]
+fn every_remainder_of_columns() {
+    for d in [1, 2, 7, 8, 9, 17] {
+        let (centroids, rows) = (pattern(3 * d, 8), pattern(5 * d, 9));
+        check_sums(d, &centroids, &rows, 0.9, 5);
+        check_narrow_and_wide(d, &centroids, &rows);
     }
 }
