@@ -3,11 +3,7 @@
 
 mod support;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::File,
-    path::Path,
-};
+use std::{collections::BTreeSet, fs::File, path::Path};
 
 use arrow::array::{AsArray, FixedSizeListArray};
 use coterie_algorithms::kmeans;
@@ -28,21 +24,6 @@ fn digits() -> Vec<Vec<f32>> {
         rows.extend(values.values().chunks(64).map(<[f32]>::to_vec));
     }
     rows
-}
-
-/// Clusters by id, as the training code writes them.
-fn assignments(directory: &Path) -> BTreeMap<i64, i32> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(directory).unwrap().flatten() {
-        let file = File::open(entry.path()).unwrap();
-        for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
-            let batch = batch.unwrap();
-            let ids = batch.column_by_name("id").unwrap().as_primitive::<arrow::datatypes::Int64Type>();
-            let clusters = batch.column_by_name("cluster").unwrap().as_primitive::<arrow::datatypes::Int32Type>();
-            found.extend(ids.values().iter().copied().zip(clusters.values().iter().copied()));
-        }
-    }
-    found
 }
 
 fn job(data: &Path, output: &Path, algorithm: &str, features: &str) -> Job {
@@ -71,7 +52,7 @@ fn held_out_digits_get_the_labels_of_the_training_code() {
     let served = Served::start(support::coterie().args(["serve", "--model", output.to_str().unwrap()]));
 
     // Training rows: the labels that the run itself wrote.
-    let written = assignments(&output.join("assignments/v1"));
+    let written = input::assignments(&output.join("assignments/v1"));
     assert_eq!(written.len(), 797);
     let labels = assign(&served, training);
     for (at, label) in labels.iter().enumerate() {

@@ -1,13 +1,16 @@
 //! Small data sets in every format the product reads.
 
-use std::{fs::File, io::Write, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs::File, io::Write, path::Path, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch},
-    datatypes::{DataType, Field, Schema},
+    array::{ArrayRef, AsArray, FixedSizeListArray, Float32Array, Int64Array, RecordBatch},
+    datatypes::{DataType, Field, Int32Type, Int64Type, Schema},
     ipc::writer::FileWriter,
 };
-use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
+use parquet::{
+    arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
+    file::properties::WriterProperties,
+};
 
 /// Formats a test writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,4 +139,19 @@ pub fn columns(format: Format, dimension: usize) -> String {
             format!("{{id: id, features: [{}]}}", names.join(", "))
         }
     }
+}
+
+/// Clusters by id, as the training code writes them.
+pub fn assignments(directory: &Path) -> BTreeMap<i64, i32> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let file = File::open(entry.path()).unwrap();
+        for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
+            let batch = batch.unwrap();
+            let ids = batch.column_by_name("id").unwrap().as_primitive::<Int64Type>();
+            let clusters = batch.column_by_name("cluster").unwrap().as_primitive::<Int32Type>();
+            found.extend(ids.values().iter().copied().zip(clusters.values().iter().copied()));
+        }
+    }
+    found
 }
