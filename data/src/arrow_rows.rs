@@ -12,7 +12,7 @@ use arrow::datatypes::{
 };
 
 use crate::columns::{Column, Kind, Layout};
-use crate::rows::{Rows, row_error};
+use crate::rows::{Place, Rows, row_error};
 use crate::{DataError, Ids};
 
 /// What a type means for us.
@@ -48,12 +48,7 @@ pub(crate) fn table<'a>(fields: impl IntoIterator<Item = &'a Field>) -> Vec<Colu
 }
 
 /// Turns a batch into rows. `place` puts a row of the batch into words.
-pub(crate) fn decode(
-    batch: &RecordBatch,
-    object: &str,
-    layout: &Layout,
-    place: &dyn Fn(usize) -> String,
-) -> Result<Rows, DataError> {
+pub(crate) fn decode(batch: &RecordBatch, object: &str, layout: &Layout, place: Place<'_>) -> Result<Rows, DataError> {
     let count = batch.num_rows();
     let d = layout.dimension;
     let mut rows = Rows { count, values: vec![f32::NAN; count * d], ..Rows::default() };
@@ -65,7 +60,7 @@ pub(crate) fn decode(
         })
     };
     if let Some(name) = &layout.vector {
-        vectors(column(name)?, &mut rows, &Place { object, layout, column: name, row: place })?;
+        vectors(column(name)?, &mut rows, &Where { object, layout, column: name, row: place })?;
     } else {
         for (feature, name) in layout.features.iter().enumerate() {
             let array = column(name)?;
@@ -102,14 +97,14 @@ pub(crate) fn first_width(batch: &RecordBatch, name: &str) -> Option<usize> {
     }
 }
 
-struct Place<'a> {
+struct Where<'a> {
     object: &'a str,
     layout: &'a Layout,
     column: &'a str,
-    row: &'a dyn Fn(usize) -> String,
+    row: Place<'a>,
 }
 
-impl Place<'_> {
+impl Where<'_> {
     fn ragged(&self, row: usize, width: usize) -> DataError {
         row_error(
             self.object,
@@ -121,7 +116,7 @@ impl Place<'_> {
     }
 }
 
-fn vectors(array: &ArrayRef, rows: &mut Rows, place: &Place<'_>) -> Result<(), DataError> {
+fn vectors(array: &ArrayRef, rows: &mut Rows, place: &Where<'_>) -> Result<(), DataError> {
     match array.data_type() {
         DataType::FixedSizeList(..) => fixed(array.as_fixed_size_list(), rows, place),
         DataType::List(_) => variable(array.as_list::<i32>(), rows, place),
@@ -130,7 +125,7 @@ fn vectors(array: &ArrayRef, rows: &mut Rows, place: &Place<'_>) -> Result<(), D
     }
 }
 
-fn fixed(array: &FixedSizeListArray, rows: &mut Rows, place: &Place<'_>) -> Result<(), DataError> {
+fn fixed(array: &FixedSizeListArray, rows: &mut Rows, place: &Where<'_>) -> Result<(), DataError> {
     let d = place.layout.dimension;
     let width = usize::try_from(array.value_length()).unwrap_or(0);
     if width != d {
@@ -149,7 +144,7 @@ fn fixed(array: &FixedSizeListArray, rows: &mut Rows, place: &Place<'_>) -> Resu
 fn variable<O: OffsetSizeTrait>(
     array: &GenericListArray<O>,
     rows: &mut Rows,
-    place: &Place<'_>,
+    place: &Where<'_>,
 ) -> Result<(), DataError> {
     let d = place.layout.dimension;
     let offsets = array.value_offsets();
@@ -176,7 +171,7 @@ fn variable<O: OffsetSizeTrait>(
 }
 
 /// Copies the elements of whole rows, the first of which is `row`.
-fn fill(items: &ArrayRef, row: usize, rows: &mut Rows, place: &Place<'_>) -> Result<(), DataError> {
+fn fill(items: &ArrayRef, row: usize, rows: &mut Rows, place: &Where<'_>) -> Result<(), DataError> {
     let d = place.layout.dimension;
     let out = &mut rows.values[row * d..row * d + items.len()];
     if !copy_numbers(items.as_ref(), out, 1) {
@@ -234,7 +229,7 @@ fn copy_numbers(array: &dyn Array, out: &mut [f32], stride: usize) -> bool {
     true
 }
 
-fn ids(array: &ArrayRef, object: &str, name: &str, place: &dyn Fn(usize) -> String) -> Result<Ids, DataError> {
+fn ids(array: &ArrayRef, object: &str, name: &str, place: Place<'_>) -> Result<Ids, DataError> {
     if let Some(row) = null_rows(array.as_ref()).next() {
         return Err(row_error(
             object,

@@ -20,7 +20,7 @@ use crate::contain::contain;
 use crate::fetch::ObjectReader;
 use crate::formats::{Header, csv, ipc, npy, parquet};
 use crate::plan::{InputPlan, Object, Part, Split};
-use crate::rows::Rows;
+use crate::rows::{Place, Rows};
 use crate::store::{Location, open};
 use crate::{Block, Cause, DataError, Want, arrow_rows, block_rows};
 
@@ -205,7 +205,7 @@ impl Inner {
             label: self.layout.label.clone().filter(|_| want.labels),
             ..self.layout.clone()
         };
-        let send = |rows: Rows, place: &dyn Fn(usize) -> String| -> Result<bool, DataError> {
+        let mut send = |rows: Rows, place: Place<'_>| -> Result<bool, DataError> {
             let block = rows.finish(&object.uri, &layout, place)?;
             Ok(sender.blocking_send(Message::Block(block)).is_ok())
         };
@@ -246,12 +246,10 @@ impl Inner {
                 {
                     return Err(DataError::Changed { object: object.uri.to_string() });
                 }
-                npy::read(&object, handle, header, start..start + count, &mut |rows, first| {
-                    send(rows, &|row| format!("row {}", first + row as u64))
-                })
+                npy::read(&object, handle, header, start..start + count, &mut send)
             }
             (Header::Csv(header), Part::Bytes { start, end }) => {
-                csv::read(&object, handle, header, start..end, &layout, &mut |rows, place| send(rows, place))
+                csv::read(&object, handle, header, start..end, &layout, &mut send)
             }
             (_, part) => Err(DataError::Settings {
                 uri: object.uri.to_string(),

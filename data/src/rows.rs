@@ -18,6 +18,12 @@ pub(crate) struct Rows {
     pub(crate) labels: Option<Vec<String>>,
 }
 
+/// Puts a row of a piece into words.
+pub(crate) type Place<'a> = &'a dyn Fn(usize) -> String;
+
+/// Takes decoded rows; answers false when nobody listens any more.
+pub(crate) type Emit<'a> = &'a mut dyn FnMut(Rows, Place<'_>) -> Result<bool, DataError>;
+
 /// The remedy for rows that can be left out.
 const DROP: &str = "correct the row, or set source.invalidRows: Drop to leave such rows out";
 

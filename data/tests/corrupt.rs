@@ -136,15 +136,9 @@ fn every_truncation_is_an_error() {
     for sample in samples() {
         let step = (sample.bytes.len() / 300).max(1);
         for length in (1..sample.bytes.len()).step_by(step) {
-            survives(&sample, sample.bytes[..length].to_vec(), &format!("cut to {length}"));
+            let result = survives(&sample, sample.bytes[..length].to_vec(), &format!("cut to {length}"));
             // Text does not say how long it is, so a cut between records cannot be noticed.
-            if !sample.name.ends_with("csv") {
-                assert!(
-                    read(sample.name, sample.bytes[..length].to_vec(), sample.vector).is_err(),
-                    "{} cut to {length}",
-                    sample.name
-                );
-            }
+            assert!(result.is_err() || sample.name.ends_with("csv"), "{} cut to {length}", sample.name);
         }
     }
 }

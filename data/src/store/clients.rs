@@ -184,23 +184,30 @@ fn client_options(
         let certificate = Certificate::from_der(certificate).map_err(|error| unusable(address, &error))?;
         client = client.with_root_certificate(certificate);
     }
-    for (setting, file) in
+    for (setting, bundle) in
         [("store.caBundle", options.ca_bundle.as_deref()), ("SSL_CERT_FILE", access.get("SSL_CERT_FILE"))]
     {
-        let Some(file) = file else { continue };
-        let pem = std::fs::read(file).map_err(|error| {
-            refuse(
-                address,
-                format!("{setting} {file:?} cannot be read: {error}"),
-                "name a PEM file with certificate authorities",
-            )
-        })?;
+        let Some(bundle) = bundle else { continue };
+        // A manifest carries the certificates themselves; the command line and the environment name a file.
+        let (name, pem) = if bundle.contains("-----BEGIN") {
+            (setting.to_owned(), bundle.as_bytes().to_vec())
+        } else {
+            let name = format!("{setting} {bundle:?}");
+            let pem = std::fs::read(bundle).map_err(|error| {
+                refuse(
+                    address,
+                    format!("{name} cannot be read: {error}"),
+                    "name a PEM file with certificate authorities",
+                )
+            })?;
+            (name, pem)
+        };
         let certificates = Certificate::from_pem_bundle(&pem).unwrap_or_default();
         if certificates.is_empty() {
             return Err(refuse(
                 address,
-                format!("{setting} {file:?} holds no certificate"),
-                "name a PEM file with certificate authorities",
+                format!("{name} holds no certificate"),
+                "give certificate authorities in PEM form, -----BEGIN CERTIFICATE----- and all",
             ));
         }
         for certificate in certificates {

@@ -1,6 +1,7 @@
 //! What the tests share: the same rows written in every format, and a real S3 server.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
+pub mod files;
 pub mod weed;
 pub mod write;
 

@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 
 use crate::columns::{Column, Kind, Layout};
 use crate::fetch::{ObjectReader, ReadAhead};
-use crate::rows::{Rows, row_error};
+use crate::rows::{Emit, Rows, row_error};
 use crate::{DataError, Ids, block_rows, limits};
 use scan::{Memory, Record, ScanError, Scanner};
 
@@ -229,14 +229,14 @@ fn place(object: &ObjectReader, handle: &Handle, start: u64) -> String {
     format!("the record at byte {start}")
 }
 
-/// Reads the records that start in a range. The second argument of `emit` tells each row's place.
+/// Reads the records that start in a range.
 pub(crate) fn read(
     object: &ObjectReader,
     handle: &Handle,
     header: &Header,
     range: Range<u64>,
     layout: &Layout,
-    emit: &mut dyn FnMut(Rows, &dyn Fn(usize) -> String) -> Result<bool, DataError>,
+    emit: Emit<'_>,
 ) -> Result<(), DataError> {
     let at = positions(object, header, layout)?;
     let cut = range.start > header.data || range.end < object.size;

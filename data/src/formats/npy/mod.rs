@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use crate::fetch::{ObjectReader, ReadAhead};
-use crate::rows::Rows;
+use crate::rows::{Emit, Rows};
 use crate::{DataError, block_rows};
 pub(crate) use header::Header;
 use header::{Element, Refusal};
@@ -54,14 +54,13 @@ pub(crate) async fn header(object: &ObjectReader) -> Result<Header, DataError> {
     header::parse(bytes, object.size).map_err(|refusal| refuse(object, refusal))
 }
 
-/// Reads rows and hands them on in pieces of a block; the second argument is the first row's ordinal in the object.
-/// `emit` returns false when nobody listens any more.
+/// Reads rows and hands them on in pieces of a block.
 pub(crate) fn read(
     object: &ObjectReader,
     handle: &Handle,
     header: &Header,
     rows: Range<u64>,
-    emit: &mut dyn FnMut(Rows, u64) -> Result<bool, DataError>,
+    emit: Emit<'_>,
 ) -> Result<(), DataError> {
     if header.fortran {
         read_columns(object, handle, header, rows, emit)
@@ -75,7 +74,7 @@ fn read_rows(
     handle: &Handle,
     header: &Header,
     rows: Range<u64>,
-    emit: &mut dyn FnMut(Rows, u64) -> Result<bool, DataError>,
+    emit: Emit<'_>,
 ) -> Result<(), DataError> {
     let d = as_usize(header.columns);
     let row_bytes = header.columns * header.element.size();
@@ -87,7 +86,7 @@ fn read_rows(
             let mut values = vec![0.0; part.len() / as_usize(header.element.size())];
             convert(header.element, part, &mut values, 1);
             let count = values.len() / d;
-            if !emit(Rows { count, values, ..Rows::default() }, first)? {
+            if !emit(Rows { count, values, ..Rows::default() }, &|row| place(first, row))? {
                 return Ok(());
             }
             first += count as u64;
@@ -101,7 +100,7 @@ fn read_columns(
     handle: &Handle,
     header: &Header,
     rows: Range<u64>,
-    emit: &mut dyn FnMut(Rows, u64) -> Result<bool, DataError>,
+    emit: Emit<'_>,
 ) -> Result<(), DataError> {
     let d = as_usize(header.columns);
     let size = header.element.size();
@@ -131,7 +130,7 @@ fn read_columns(
             for (column, bytes) in columns.iter().enumerate() {
                 convert(header.element, &bytes[within.clone()], &mut values[column..], d);
             }
-            if !emit(Rows { count, values, ..Rows::default() }, first)? {
+            if !emit(Rows { count, values, ..Rows::default() }, &|row| place(first, row))? {
                 return Ok(());
             }
             first += count as u64;
@@ -139,6 +138,10 @@ fn read_columns(
         base = last;
     }
     Ok(())
+}
+
+fn place(first: u64, row: usize) -> String {
+    format!("row {}", first + row as u64)
 }
 
 /// Lengths here are bounded by what fits a window.
