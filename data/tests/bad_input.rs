@@ -49,6 +49,9 @@ async fn nothing_there() {
     assert!(text.starts_with("DIR: there is no object with this name or below it; check source.uri"), "{text}");
     let text = files.fails(ErrorClass::Data, |source| source.uri.push_str("/missing/file.parquet")).await;
     assert!(text.starts_with("DIR/missing/file.parquet: there is no object"), "{text}");
+    let below = Files::new(&[("a.csv", b"x\n1\n".to_vec())]);
+    let text = below.fails(ErrorClass::Spec, |source| source.uri.push_str("/a.csv/x")).await;
+    assert!(text.starts_with("DIR/a.csv/x: the path cannot be used while listing objects (Not a directory"), "{text}");
     let files = Files::new(&[("a.parquet", Vec::new())]);
     let text = files.fails(ErrorClass::Data, |_| {}).await;
     assert_eq!(text, "DIR/a.parquet, size: the object is empty (0 bytes); write it again or remove it");

@@ -1,6 +1,6 @@
 //! Before anything is read, everybody must agree on what is read and in which pieces: the objects as they are now, and
 //! the splits that workers take, retry and account for. The plan says both. It depends on the listing and the
-//! objects' headers only, and the cutting itself is a pure function ([`mod@cut`]).
+//! objects' headers only, and the cutting itself is a pure function (`cut.rs`).
 //!
 //! Rows have one order: objects by path, and within an object as they are stored. Splits follow it by index.
 

@@ -147,3 +147,64 @@ pub fn open_with(uri: &str, options: &resolved::Store, access: &Access) -> Resul
     tracing::debug!(uri = address.uri, "opened store");
     Ok(Location { store, path: address.path, uri: address.uri })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(variables: &[(&str, &str)]) -> Access {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Access { variables, ..Access::default() }
+    }
+
+    #[test]
+    fn every_scheme_opens_without_asking_the_store() {
+        let options = resolved::Store::default();
+        let azure = access(&[("AZURE_STORAGE_ACCOUNT_NAME", "acme")]);
+        let own = access(&[("AWS_ENDPOINT_URL", "https://minio.example:9000")]);
+        let keys = access(&[("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+        for (uri, access, store, path) in [
+            ("/tmp/data", &Access::default(), "LocalFileSystem", "tmp/data"),
+            ("s3://music/x/", &keys, "AmazonS3(music)", "x"),
+            ("s3://music/x/", &own, "AmazonS3(music)", "x"),
+            ("gs://music/x", &Access::default(), "GoogleCloudStorage(music)", "x"),
+            ("az://box/x", &azure, "MicrosoftAzure { account: acme, container: box }", "x"),
+            ("abfss://box@acme.dfs.core.windows.net/x", &Access::default(), "MicrosoftAzure { account: acme", "x"),
+            ("https://host/a/b.npy", &Access::default(), "HttpStore", "a/b.npy"),
+        ] {
+            let location = open_with(uri, &options, access).unwrap();
+            let name = location.store.to_string();
+            assert!(name.starts_with(store), "{uri}: {name}");
+            assert_eq!((location.path.as_ref(), location.uri.as_str()), (path, uri));
+        }
+    }
+
+    #[test]
+    fn missing_and_half_credentials_are_explained() {
+        let options = resolved::Store::default();
+        let error = open_with("az://box/x", &options, &Access::default()).unwrap_err().to_string();
+        assert!(error.contains("Account must be specified"), "{error}");
+        let half = access(&[("AWS_ACCESS_KEY_ID", "id")]);
+        let error = open_with("s3://b/x", &options, &half).unwrap_err().to_string();
+        assert!(error.contains("Missing SecretAccessKey") && error.contains("environment variables"), "{error}");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let access = access(&[("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "topsecret")]);
+        let location = open_with("s3://b/x", &resolved::Store::default(), &access).unwrap();
+        let shown = format!("{access:?} {location:?}");
+        assert!(!shown.contains("topsecret"), "{shown}");
+    }
+
+    #[test]
+    fn children_and_objects_have_uris() {
+        let location = open("/tmp/models", &resolved::Store::default()).unwrap();
+        let child = location.child("1/manifest.json");
+        assert_eq!(
+            (child.path.as_ref(), child.uri.as_str()),
+            ("tmp/models/1/manifest.json", "/tmp/models/1/manifest.json")
+        );
+        assert_eq!(location.object_uri(&child.path), "/tmp/models/1/manifest.json");
+    }
+}
