@@ -4,7 +4,7 @@ use clap::Args;
 use coterie_crds::resolved::Store;
 use coterie_data::generate::{Blobs, generate};
 
-use crate::{Failure, serve::runtime, size};
+use crate::{Failure, serve::runtime, size, store::StoreOptions};
 
 /// Write seeded Gaussian blobs as Parquet objects to a directory or any object store.
 ///
@@ -35,21 +35,13 @@ pub(crate) struct Generate {
     /// Number of objects.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     objects: u32,
-    /// Endpoint of an S3-compatible store.
-    #[arg(long, value_name = "URL", env = "COTERIE_STORE_ENDPOINT")]
-    endpoint: Option<String>,
-    /// Region of the store.
-    #[arg(long, env = "COTERIE_STORE_REGION")]
-    region: Option<String>,
-    /// Allow plain HTTP to the store.
-    #[arg(long, env = "COTERIE_STORE_ALLOW_HTTP")]
-    allow_http: bool,
+    #[command(flatten)]
+    store: StoreOptions,
 }
 
 impl Generate {
     pub(crate) fn execute(self) -> Result<(), Failure> {
-        let store =
-            Store { endpoint: self.endpoint, region: self.region, allow_http: self.allow_http, ca_bundle: None };
+        let store = Store::from(self.store);
         let target = coterie_data::store::open(&self.output, &store)?;
         let blobs = Blobs {
             rows: self.rows,

@@ -14,6 +14,7 @@ mod run;
 mod serve;
 mod signals;
 mod size;
+mod store;
 mod validate;
 mod worker;
 

@@ -83,15 +83,17 @@ impl Display {
     }
 }
 
-/// Splits done within the stage, in units of a whole pass.
+/// How far the stage is and how far it goes: rows once their number is known, splits before.
 fn position(progress: &Progress) -> (u64, u64) {
-    let splits = u64::from(progress.splits_total.max(1));
-    let done = u64::from(progress.splits_done);
+    if progress.rows == 0 {
+        return (u64::from(progress.splits_done), u64::from(progress.splits_total.max(1)));
+    }
+    let done = progress.step_rows.min(progress.rows);
     if progress.stage == "Iterate" {
         let passes = u64::from(progress.max_iterations.max(1));
-        return (u64::from(progress.iteration) * splits + done, passes * splits);
+        return (u64::from(progress.iteration) * progress.rows + done, passes * progress.rows);
     }
-    (done, splits)
+    (done, progress.rows)
 }
 
 fn describe(progress: &Progress) -> String {
@@ -155,6 +157,7 @@ mod tests {
             restarts: 1,
             inertia: 1234.5,
             rows: 1000,
+            step_rows: 250,
             rows_per_second: 2000.0,
             workers: 4,
             splits_done: 2,
@@ -165,7 +168,8 @@ mod tests {
             describe(&progress),
             "iteration 3/10, inertia 1.234500e3, 1000 rows, 2.0 k rows/s, at most 3.5 s left, 4 workers"
         );
-        assert_eq!(position(&progress), (26, 80));
+        assert_eq!(position(&progress), (3_250, 10_000));
+        assert_eq!(position(&Progress { rows: 0, ..progress }), (2, 8));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use coterie_crds::resolved::Store;
 use coterie_serving::Listeners;
 use tokio::net::TcpListener;
 
-use crate::{Failure, signals};
+use crate::{Failure, signals, store::StoreOptions};
 
 /// Serve a trained model: assignments, nearest clusters, statistics, health, metrics.
 #[derive(Args)]
@@ -21,18 +21,8 @@ pub(crate) struct Serve {
     /// Address for gRPC.
     #[arg(long, value_name = "ADDR")]
     grpc: Option<SocketAddr>,
-    /// Endpoint of an S3-compatible store.
-    #[arg(long, value_name = "URL", env = "COTERIE_STORE_ENDPOINT")]
-    endpoint: Option<String>,
-    /// Region of the store.
-    #[arg(long, env = "COTERIE_STORE_REGION")]
-    region: Option<String>,
-    /// Allow plain HTTP to the store.
-    #[arg(long, env = "COTERIE_STORE_ALLOW_HTTP")]
-    allow_http: bool,
-    /// PEM file with certificate authorities of the store.
-    #[arg(long, value_name = "FILE", env = "COTERIE_STORE_CA_BUNDLE")]
-    ca_bundle: Option<String>,
+    #[command(flatten)]
+    store: StoreOptions,
 }
 
 impl Serve {
@@ -42,12 +32,7 @@ impl Serve {
                 "nothing to listen on; give --http ADDR, --grpc ADDR or both, as in --http 127.0.0.1:8080",
             ));
         }
-        let store = Store {
-            endpoint: self.endpoint,
-            region: self.region,
-            allow_http: self.allow_http,
-            ca_bundle: self.ca_bundle,
-        };
+        let store = Store::from(self.store);
         runtime()?.block_on(serve(&self.model, &store, self.http, self.grpc, false))
     }
 }

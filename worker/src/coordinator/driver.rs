@@ -43,6 +43,7 @@ pub(super) async fn drive<M: Machine + Clone + Sync>(
             let mut state = hub.lock();
             state.payload = Some((step, payload));
             state.accepted = 0;
+            state.rows_before = state.rows_done();
             state.position = machine.position();
             let now = hub.now();
             state.session.begin(step, now);
@@ -122,7 +123,7 @@ impl Watch {
             state.session.forgive(gap);
         }
         let lost = state.session.expire(now);
-        let rows = state.reports.values().map(|report| report.rows_done).sum();
+        let rows = state.rows_done();
         self.speeds.push_back((now.0, rows));
         while self.speeds.front().is_some_and(|(at, _)| now.0 - at > SPEED_WINDOW) {
             self.speeds.pop_front();

@@ -46,9 +46,18 @@ pub(super) struct State {
     pub(super) finished: Option<bool>,
     pub(super) reports: BTreeMap<WorkerId, Report>,
     pub(super) position: Position,
+    /// Rows that all workers had processed when the current step began.
+    pub(super) rows_before: u64,
     pub(super) rows_per_second: f64,
     /// Summary or error, once the run is over.
     pub(super) outcome: Option<Result<Bytes, RunError>>,
+}
+
+impl State {
+    /// Rows that all workers have processed since the run began.
+    pub(super) fn rows_done(&self) -> u64 {
+        self.reports.values().map(|report| report.rows_done).sum()
+    }
 }
 
 /// Shared by all handlers.
@@ -88,6 +97,7 @@ impl Hub {
                 finished: None,
                 reports: BTreeMap::new(),
                 position: Position::default(),
+                rows_before: 0,
                 rows_per_second: 0.0,
                 outcome: None,
             }),

@@ -244,6 +244,7 @@ impl Coordination for Service {
             outcome: outcome.to_vec(),
             exit_code,
             message,
+            step_rows: state.rows_done() - state.rows_before,
         }))
     }
 }

@@ -30,8 +30,9 @@ use crate::{
     publish::assignments::AssignmentSink,
 };
 
-/// Heartbeats per lease.
+/// Heartbeats per lease, at least, and the longest pause between two: they also carry the progress.
 const BEATS: u64 = 5;
+const LONGEST_BEAT: u64 = 500;
 /// First and longest pause between attempts to reach the coordinator.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// A worker gives up when it has not reached a coordinator for so long.
@@ -277,7 +278,7 @@ async fn fail(client: &mut Client, fence: &Fence, work: &Work, error: RunError) 
 
 /// Heartbeats until the lease is lost.
 async fn beat(lease: Lease, vitals: Arc<Vitals>, lease_millis: u64) {
-    let mut ticks = tokio::time::interval(Duration::from_millis((lease_millis / BEATS).max(1)));
+    let mut ticks = tokio::time::interval(Duration::from_millis((lease_millis / BEATS).clamp(1, LONGEST_BEAT)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

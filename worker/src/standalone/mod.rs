@@ -89,6 +89,8 @@ pub struct Progress {
     pub shift: f64,
     /// Kept rows, once known.
     pub rows: u64,
+    /// Rows processed within the current step.
+    pub step_rows: u64,
     /// Rows processed per second, over all workers.
     pub rows_per_second: f64,
     /// Workers that hold a lease.
@@ -250,6 +252,7 @@ impl From<StatusResponse> for Progress {
             inertia: status.inertia,
             shift: status.shift,
             rows: status.rows,
+            step_rows: status.step_rows,
             rows_per_second: status.rows_per_second,
             workers: status.workers_live,
             splits_done: status.splits_done,
