@@ -121,16 +121,18 @@ impl Weed {
         Ok(weed)
     }
 
-    /// Waits until the master gives out places to write to and the gateway answers.
+    /// Waits until every part answers: the master gives out places, the filer stores a file there, and the gateway
+    /// knows its identities, since it refuses somebody without any.
     fn wait(&mut self) -> Result<(), String> {
         let start = Instant::now();
         loop {
-            let gateway = if self.endpoint.starts_with("https") {
-                TcpStream::connect(("127.0.0.1", self.ports[8])).is_ok()
-            } else {
-                answers(self.ports[6], "/healthz")
-            };
-            if gateway && answers(self.ports[0], "/dir/assign") {
+            let [master, filer, plain, secure] = [0, 4, 6, 8].map(|part| self.ports[part]);
+            let ready = answers(master, "GET /dir/assign", "200")
+                && answers(filer, "PUT /probe", "201")
+                && answers(plain, "GET /healthz", "200")
+                && answers(plain, "GET /", "403")
+                && (self.endpoint.starts_with("http:") || TcpStream::connect(("127.0.0.1", secure)).is_ok());
+            if ready {
                 return Ok(());
             }
             let ended = self.shell.try_wait().unwrap().is_some();
@@ -191,14 +193,15 @@ fn free_ports(count: usize) -> Vec<u16> {
     listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
-fn answers(port: u16, path: &str) -> bool {
+fn answers(port: u16, request: &str, status: &str) -> bool {
     let ask = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let body = if request.starts_with("PUT") { "Content-Length: 5\r\n\r\nprobe" } else { "\r\n" };
+        write!(stream, "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{body}")?;
         let mut answer = Vec::new();
         stream.take(4096).read_to_end(&mut answer)?;
-        Ok(answer.starts_with(b"HTTP/1.1 200") && !answer.windows(7).any(|window| window == b"\"error\""))
+        Ok(answer.starts_with(format!("HTTP/1.1 {status}").as_bytes()))
     };
     ask().unwrap_or(false)
 }
