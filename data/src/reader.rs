@@ -3,7 +3,8 @@
 //! large the split is, and the threads that serve the network never decode.
 //!
 //! Every request is conditional on the entity tag in the plan. An object that was replaced in the meantime ends the
-//! stream with [`DataError::Changed`]; it never yields a mixture of old and new rows.
+//! stream with [`DataError::Changed`]; it never yields a mixture of old and new rows. (A store that gives no tags, as
+//! some web servers, is checked by the object's size alone.)
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,6 +79,9 @@ impl Reader {
 
     /// The blocks of a split, in the order of its rows. The stream must be polled inside a tokio runtime; reading
     /// begins with the first poll and ends soon after the stream is dropped. After an error the stream ends.
+    ///
+    /// A stream holds one of the runtime's blocking threads while it is read, and needs others for files of this
+    /// machine, so a runtime with few blocking threads must read only some streams at once.
     pub fn read(
         &self,
         split: u32,
