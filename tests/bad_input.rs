@@ -143,6 +143,18 @@ fn the_good_case_that_all_others_spoil_works() {
 }
 
 #[test]
+fn what_an_unfinished_run_left_does_not_mix_with_the_next() {
+    let case = good();
+    let job = Job::new(&case.manifest());
+    let output = job.directory.path().join("out");
+    let stale = output.join("assignments/v1/part-00099.parquet");
+    fs::create_dir_all(stale.parent().unwrap()).unwrap();
+    fs::write(&stale, "of another run").unwrap();
+    job.run(&["--quiet"]);
+    assert!(!stale.exists());
+}
+
+#[test]
 fn damaged_parquet() {
     let bytes = fs::read(good().path("data.parquet")).unwrap();
     Case::new().bytes("data.parquet", &bytes[..bytes.len() / 2]).refused(65, &["data.parquet"]);
@@ -256,10 +268,12 @@ fn warm_starts_that_do_not_fit() {
     let start = directory.path().join("start.npy");
     input::npy(&start, &[vec![1.0, 2.0], vec![3.0, 4.0], vec![5.0, 6.0]]);
     let warm = |uri: &Path| format!("2, init: WarmStart, warmStart: {{uri: {}}}", uri.display());
-    good().clusters(&warm(&start)).columns("{}").bytes("ignored.txt", "").refused(64, &[]);
     let case = Case::new().columns("{}").clusters(&warm(&start));
     input::npy(&case.path("data.npy"), &GOOD.map(|row| row.to_vec()));
-    case.refused(64, &["3 x 2 centroids", "2 x 2"]);
+    case.refused(64, &["start.npy", "more than 2 rows", "clusters is 2"]);
+    let case = Case::new().columns("{}").clusters(&warm(&start).replacen('2', "4", 1));
+    input::npy(&case.path("data.npy"), &GOOD.map(|row| row.to_vec()));
+    case.refused(64, &["3 x 2 centroids", "4 x 2"]);
     let case = Case::new().columns("{}").clusters(&warm(&directory.path().join("missing.npy")));
     input::npy(&case.path("data.npy"), &GOOD.map(|row| row.to_vec()));
     case.refused(65, &["missing.npy"]);
@@ -316,6 +330,8 @@ fn full_disks() {
     input::parquet(&case.path("data.parquet"), 0, &input::blobs(600_000, 16, 4), 50_000);
     let path = scratch.0.path().to_str().unwrap();
     case.refused_with(&["--memory", "16Mi", "--scratch", path], 75, &["scratch", "--scratch"]);
+
+    good().refused_with(&["--scratch", "/no/such/directory"], 75, &["/no/such/directory", "--scratch"]);
 
     let full = Tiny::new("16k");
     let path = full.0.path().to_str().unwrap();

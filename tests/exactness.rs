@@ -65,13 +65,14 @@ fn a_killed_worker_does_not_show_at_any_of_twenty_moments() {
         let mut run = Running::start(&mut job.command(&["--workers", "3", "--quiet"]));
         std::thread::sleep(moment);
         if let Some(worker) = run.children("worker").first() {
-            signal(*worker, "KILL");
+            // Every fourth is asked to leave instead.
+            signal(*worker, if killed % 4 == 3 { "TERM" } else { "KILL" });
             killed += 1;
         }
         run.finish(LIMIT);
         assert_eq!(digest(&job.summary()), reference, "killed after {moment:?}");
     }
-    assert!(killed >= 10, "only {killed} of 20 moments met a worker");
+    assert!(killed >= 5, "only {killed} of 20 moments met a worker");
 }
 
 /// A job that takes some seconds, so that faults meet it in the middle.
@@ -86,7 +87,7 @@ impl Long {
         input::write(data.path(), input::Format::Parquet, &input::blobs(60_000, 16, 40), 8);
         let manifest = format!(
             "apiVersion: coterie.dev/v1alpha1\nkind: ClusteringJob\nmetadata: {{name: long}}\nspec:\n  source: {{uri: {}, columns: \
-             {{id: id, vector: vector}}}}\n  algorithm: {{kMeans: {{clusters: 64, maxIterations: 400, tolerance: \"0\"}}}}\n  \
+             {{id: id, vector: vector}}}}\n  algorithm: {{kMeans: {{clusters: 64, init: Random, maxIterations: 400, tolerance: \"0\"}}}}\n  \
              evaluation: {{sampleSize: 500}}\n",
             data.path().display()
         );
@@ -98,7 +99,7 @@ impl Long {
     }
 }
 
-/// Waits until the run iterates, as its checkpoints tell.
+/// Waits until the run iterates, as its checkpoints tell: the claim, Scan, Moments, Prepare and Sample come before.
 fn iterating(job: &Job, least: u64) {
     let checkpoints = job.directory.path().join("out/runs/long-r1");
     wait(LIMIT, "the run to iterate", || {
@@ -120,7 +121,7 @@ fn faults_in_the_middle_of_a_long_run_do_not_show() {
     // The coordinator is killed: its successor resumes from the checkpoint.
     let job = long.job();
     let mut run = Running::start(&mut job.command(&["--workers", "2"]));
-    iterating(&job, 16);
+    iterating(&job, 12);
     let coordinators = run.children("coordinator");
     assert_eq!(coordinators.len(), 1);
     signal(coordinators[0], "KILL");
@@ -130,7 +131,7 @@ fn faults_in_the_middle_of_a_long_run_do_not_show() {
     // A worker is stopped for longer than its lease and then goes on: what it sends then is fenced off.
     let job = long.job();
     let mut run = Running::start(&mut job.command(&["--workers", "2", "--lease", "1"]));
-    iterating(&job, 14);
+    iterating(&job, 9);
     let worker = run.children("worker")[0];
     signal(worker, "STOP");
     std::thread::sleep(Duration::from_millis(2_500));
@@ -141,7 +142,7 @@ fn faults_in_the_middle_of_a_long_run_do_not_show() {
     // Everything is killed, and the same command is given again: it resumes.
     let job = long.job();
     let mut run = Running::start(&mut job.command(&["--workers", "2", "--quiet"]));
-    iterating(&job, 15);
+    iterating(&job, 11);
     let processes = [run.children("worker"), run.children("coordinator")].concat();
     signal(run.0.id(), "KILL");
     run.0.wait().unwrap();

@@ -22,9 +22,9 @@ pub(crate) struct Worker {
     /// What this process does.
     #[arg(long, value_enum)]
     role: Role,
-    /// Name for logs; the host name when unset.
-    #[arg(long, env = "HOSTNAME", default_value = "worker")]
-    name: String,
+    /// Name of the worker, unique in its run: a second one of the same name replaces the first. The process id when unset.
+    #[arg(long)]
+    name: Option<String>,
     /// Threads that compute; all processors when unset.
     #[arg(long)]
     threads: Option<usize>,
@@ -72,8 +72,19 @@ impl Worker {
         };
         match self.role {
             Role::Coordinator => {
-                let result = coordinator::run(config, shutdown).await;
-                self.leave_word(&result)?;
+                let mut said = false;
+                let result = coordinator::run(
+                    config,
+                    |result| {
+                        said = true;
+                        self.leave_word(result)
+                    },
+                    shutdown,
+                )
+                .await;
+                if !said {
+                    self.leave_word(&result)?;
+                }
                 result.map(drop).map_err(|error| match self.outcome {
                     // Whoever reads the outcome tells the user; saying it here as well would say it twice.
                     Some(_) => RunError { message: String::new(), ..error },
@@ -83,7 +94,7 @@ impl Worker {
             Role::Worker => {
                 let cores = std::thread::available_parallelism().map_or(1, usize::from);
                 let options = ShardOptions {
-                    name: self.name.clone(),
+                    name: self.name.clone().unwrap_or_else(|| format!("worker-{}", std::process::id())),
                     threads: self.threads.unwrap_or(cores),
                     row_budget: budget::for_rows(self.memory.unwrap_or_else(budget::process_limit)),
                     scratch: self.scratch.clone().unwrap_or_else(std::env::temp_dir),

@@ -12,12 +12,15 @@ pub struct RunError {
     pub exit_code: i32,
     /// One paragraph for a person.
     pub message: String,
+    /// The split it concerns, when it concerns one: the others need not be tried again.
+    #[serde(skip)]
+    pub split: Option<u32>,
 }
 
 impl RunError {
     /// An error of the given class.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { exit_code: i32::from(class.exit_code()), message: message.into() }
+        Self { exit_code: i32::from(class.exit_code()), message: message.into(), split: None }
     }
 
     /// The job asks for something impossible: change the manifest.
@@ -33,6 +36,12 @@ impl RunError {
     /// Something that may pass: try again.
     pub fn transient(message: impl Into<String>) -> Self {
         Self::new(ErrorClass::Transient, message)
+    }
+
+    /// The same error, known to concern one split.
+    #[must_use]
+    pub fn of_split(self, split: u32) -> Self {
+        Self { split: Some(split), ..self }
     }
 
     /// Whether trying the same work again may succeed.

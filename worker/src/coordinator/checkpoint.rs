@@ -2,8 +2,10 @@
 //! was.
 //!
 //! Checkpoints are numbered objects that are only ever created, never overwritten. A coordinator that starts claims the
-//! next number with a higher epoch; one that was replaced finds its own next number taken and stops. So at most one
-//! coordinator of a run makes progress, on every store that can create an object conditionally.
+//! next number with a higher epoch; one that was replaced finds its own next number taken and stops. That number must
+//! therefore stay taken: a coordinator deletes only checkpoints that it wrote itself after its claim, and the rest when
+//! the run is over. So at most one coordinator of a run makes progress, on every store that can create an object
+//! conditionally.
 
 use coterie_data::store::{Location, failure};
 use futures::TryStreamExt;
@@ -13,13 +15,25 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::error::RunError;
 
-/// A checkpoint's place in the sequence and what it holds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Layout of a checkpoint's bytes; another one is not read.
+const FORMAT: u32 = 1;
+
+/// What is known of a checkpoint without its machine, whose layout may differ between versions of this program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    /// Distinguishes two coordinators that claim at the same moment.
+    incarnation: u128,
+    epoch: u64,
+    identity: String,
+    step: u64,
+}
+
+/// The state of a run.
+#[derive(Clone, Debug)]
 pub struct Checkpoint<M> {
-    /// Incarnation of the coordinator that wrote it.
+    /// Incarnation of the coordinator that wrote it, counted from 1.
     pub epoch: u64,
-    /// Digest of job and input plan: another job or changed data starts afresh.
-    pub identity: String,
     /// Number of the current step.
     pub step: u64,
     /// The machine; `None` right after a claim without an earlier state.
@@ -30,17 +44,22 @@ pub struct Checkpoint<M> {
 #[derive(Debug)]
 pub struct Checkpoints {
     location: Location,
+    incarnation: u128,
+    /// Digest of job and input plan: another job or changed data starts afresh.
+    identity: String,
     /// Number of the next checkpoint.
     next: u64,
-    /// Numbers of those that exist, oldest first.
+    /// Numbers up to and including the claim; they stay until the run is over.
+    older: Vec<u64>,
+    /// Numbers written since the claim, oldest first.
     kept: Vec<u64>,
 }
 
-/// Checkpoints kept at any time: the last one, and the one before it in case that a reader is at it.
+/// Checkpoints kept of those since the claim: the last one, and the one before it in case that a reader is at it.
 const KEEP: usize = 2;
 
 impl Checkpoints {
-    /// Claims the run for a new incarnation and returns its predecessor's last state.
+    /// Claims the run for a new incarnation and returns its predecessor's last state. `incarnation` is unique to the caller.
     ///
     /// # Errors
     /// When the store fails. A checkpoint that cannot be decoded is skipped: an older one, or a fresh start, gives the same
@@ -48,27 +67,41 @@ impl Checkpoints {
     pub async fn claim<M: DeserializeOwned + Serialize + Clone>(
         location: Location,
         identity: &str,
+        incarnation: u128,
     ) -> Result<(Self, Checkpoint<M>), RunError> {
         for _ in 0..16 {
             let numbers = list(&location).await?;
-            let mut last: Option<Checkpoint<M>> = None;
+            let mut epoch = 0;
+            let mut resumed: Option<Checkpoint<M>> = None;
             for number in numbers.iter().rev() {
-                if let Some(found) = read::<M>(&location, *number).await? {
-                    last = Some(found);
-                    break;
+                let Some((header, machine)) = read(&location, *number).await? else { continue };
+                epoch = epoch.max(header.epoch);
+                if header.identity == identity && !machine.is_empty() {
+                    match postcard::from_bytes(&machine) {
+                        Ok(machine) => {
+                            resumed =
+                                Some(Checkpoint { epoch: header.epoch, step: header.step, machine: Some(machine) });
+                            break;
+                        }
+                        Err(error) => tracing::warn!(number, %error, "a checkpoint of another version was skipped"),
+                    }
                 }
             }
-            let epoch = last.as_ref().map_or(0, |found| found.epoch) + 1;
-            let resumed = last.filter(|found| found.identity == identity);
             let claimed = Checkpoint {
-                epoch,
-                identity: identity.to_owned(),
+                epoch: epoch + 1,
                 step: resumed.as_ref().map_or(0, |found| found.step),
                 machine: resumed.and_then(|found| found.machine),
             };
-            let mut checkpoints =
-                Self { location: location.clone(), next: numbers.last().map_or(1, |number| number + 1), kept: numbers };
+            let mut checkpoints = Self {
+                location: location.clone(),
+                incarnation,
+                identity: identity.to_owned(),
+                next: numbers.last().map_or(1, |number| number + 1),
+                older: numbers,
+                kept: Vec::new(),
+            };
             if checkpoints.put(&claimed).await? {
+                checkpoints.older.append(&mut checkpoints.kept);
                 return Ok((checkpoints, claimed));
             }
         }
@@ -91,19 +124,21 @@ impl Checkpoints {
 
     /// Removes all checkpoints of a run that is over. What cannot be removed is harmless.
     pub async fn clear(self) {
-        for number in self.kept {
-            let path = path(&self.location, number);
-            if let Err(error) = self.location.store.delete(&path).await {
-                tracing::debug!(%path, %error, "a checkpoint was left behind");
-            }
+        for number in self.older.iter().chain(&self.kept) {
+            remove(&self.location, *number).await;
         }
     }
 
     async fn put<M: Serialize>(&mut self, checkpoint: &Checkpoint<M>) -> Result<bool, RunError> {
-        let bytes = postcard::to_stdvec(checkpoint)
+        let header = Header {
+            format: FORMAT,
+            incarnation: self.incarnation,
+            epoch: checkpoint.epoch,
+            identity: self.identity.clone(),
+            step: checkpoint.step,
+        };
+        let sealed = seal(&header, checkpoint.machine.as_ref())
             .map_err(|error| RunError::transient(format!("encode a checkpoint: {error}")))?;
-        let digest = blake3::hash(&bytes);
-        let sealed = [digest.as_bytes().as_slice(), &bytes].concat();
         let path = path(&self.location, self.next);
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let store = &self.location.store;
@@ -126,11 +161,16 @@ impl Checkpoints {
         self.next += 1;
         while self.kept.len() > KEEP {
             let old = self.kept.remove(0);
-            if let Err(error) = store.delete(&self::path(&self.location, old)).await {
-                tracing::debug!(number = old, %error, "an old checkpoint was left behind");
-            }
+            remove(&self.location, old).await;
         }
         Ok(true)
+    }
+}
+
+async fn remove(location: &Location, number: u64) {
+    let path = path(location, number);
+    if let Err(error) = location.store.delete(&path).await {
+        tracing::debug!(%path, %error, "a checkpoint was left behind");
     }
 }
 
@@ -199,19 +239,37 @@ async fn list(location: &Location) -> Result<Vec<u64>, RunError> {
     Ok(numbers)
 }
 
-async fn read<M: DeserializeOwned>(location: &Location, number: u64) -> Result<Option<Checkpoint<M>>, RunError> {
+/// Digest, length of the header, header, machine (nothing if there is none).
+fn seal<M: Serialize>(header: &Header, machine: Option<&M>) -> Result<Vec<u8>, postcard::Error> {
+    let header = postcard::to_stdvec(header)?;
+    let machine = machine.map(postcard::to_stdvec).transpose()?.unwrap_or_default();
+    let body = [&(header.len() as u32).to_le_bytes()[..], &header, &machine].concat();
+    Ok([blake3::hash(&body).as_bytes().as_slice(), &body].concat())
+}
+
+fn unseal(sealed: &[u8]) -> Option<(Header, Vec<u8>)> {
+    let (digest, body) = sealed.split_at_checked(blake3::OUT_LEN)?;
+    if blake3::hash(body).as_bytes().as_slice() != digest {
+        return None;
+    }
+    let (length, rest) = body.split_first_chunk::<4>()?;
+    let (header, machine) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let header: Header = postcard::from_bytes(header).ok()?;
+    (header.format == FORMAT).then(|| (header, machine.to_vec()))
+}
+
+async fn read(location: &Location, number: u64) -> Result<Option<(Header, Vec<u8>)>, RunError> {
     let path = path(location, number);
     let bytes = match location.store.get(&path).await {
         Ok(found) => found.bytes().await.map_err(|error| failure(&location.uri, "reading a checkpoint", &error))?,
         Err(object_store::Error::NotFound { .. }) => return Ok(None),
         Err(error) => return Err(failure(&location.uri, "reading a checkpoint", &error).into()),
     };
-    let Some((seal, body)) = bytes.split_at_checked(blake3::OUT_LEN) else { return Ok(None) };
-    if blake3::hash(body).as_bytes().as_slice() != seal {
-        tracing::warn!(%path, "a checkpoint is damaged and was skipped");
-        return Ok(None);
+    let found = unseal(&bytes);
+    if found.is_none() {
+        tracing::warn!(%path, "a damaged checkpoint was skipped");
     }
-    Ok(postcard::from_bytes(body).ok())
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -226,45 +284,72 @@ mod tests {
         Location { store: Arc::new(InMemory::new()), path: Path::from("runs/a-r1"), uri: "memory".into() }
     }
 
+    fn state(epoch: u64, step: u64, machine: &str) -> Checkpoint<String> {
+        Checkpoint { epoch, step, machine: Some(machine.to_owned()) }
+    }
+
     #[tokio::test]
     async fn a_new_incarnation_resumes_the_state_and_fences_the_old_one() {
         let place = location();
-        let (mut old, first) = Checkpoints::claim::<String>(place.clone(), "job").await.unwrap();
+        let (mut old, first) = Checkpoints::claim::<String>(place.clone(), "job", 1).await.unwrap();
         assert_eq!((first.epoch, first.machine), (1, None));
-        old.save(&Checkpoint { epoch: 1, identity: "job".into(), step: 7, machine: Some("seven".to_owned()) })
-            .await
-            .unwrap();
-        let (mut new, resumed) = Checkpoints::claim::<String>(place.clone(), "job").await.unwrap();
+        old.save(&state(1, 7, "seven")).await.unwrap();
+        let (mut new, resumed) = Checkpoints::claim::<String>(place.clone(), "job", 2).await.unwrap();
         assert_eq!((resumed.epoch, resumed.step, resumed.machine.as_deref()), (2, 7, Some("seven")));
-        let late = old
-            .save(&Checkpoint { machine: Some("eight".to_owned()), step: 8, epoch: 1, identity: "job".into() })
-            .await;
+        // However many checkpoints the new one writes and deletes, the old one's next number stays taken.
+        for step in 8..20 {
+            new.save(&state(2, step, "further")).await.unwrap();
+        }
+        let (third, _) = Checkpoints::claim::<String>(place.clone(), "job", 3).await.unwrap();
+        let late = old.save(&state(1, 8, "eight")).await;
         assert!(late.unwrap_err().message.contains("another coordinator has taken over"));
-        new.save(&Checkpoint { machine: Some("eight".to_owned()), step: 8, ..resumed }).await.unwrap();
-        new.clear().await;
+        assert!(new.save(&state(2, 20, "late")).await.is_err());
+        third.clear().await;
         assert_eq!(list(&place).await.unwrap(), Vec::<u64>::new());
+    }
+
+    #[tokio::test]
+    async fn of_two_that_claim_at_the_same_moment_one_wins() {
+        let place = location();
+        let (mut first, _) = Checkpoints::claim::<String>(place.clone(), "job", 1).await.unwrap();
+        let mut second = Checkpoints { incarnation: 2, next: 1, older: vec![], kept: vec![], ..clone(&first) };
+        assert!(!second.put(&Checkpoint::<String> { epoch: 1, step: 0, machine: None }).await.unwrap());
+        // A put whose answer was lost is recognised.
+        first.next = 1;
+        assert!(first.put(&Checkpoint::<String> { epoch: 1, step: 0, machine: None }).await.unwrap());
+    }
+
+    fn clone(of: &Checkpoints) -> Checkpoints {
+        Checkpoints {
+            location: of.location.clone(),
+            incarnation: of.incarnation,
+            identity: of.identity.clone(),
+            next: of.next,
+            older: of.older.clone(),
+            kept: of.kept.clone(),
+        }
     }
 
     #[tokio::test]
     async fn another_job_starts_afresh_with_a_higher_epoch() {
         let place = location();
-        let (mut old, claimed) = Checkpoints::claim::<String>(place.clone(), "job").await.unwrap();
-        old.save(&Checkpoint { machine: Some("state".to_owned()), ..claimed }).await.unwrap();
-        let (_, fresh) = Checkpoints::claim::<String>(place, "changed job").await.unwrap();
+        let (mut old, _) = Checkpoints::claim::<String>(place.clone(), "job", 1).await.unwrap();
+        old.save(&state(1, 1, "state")).await.unwrap();
+        let (_, fresh) = Checkpoints::claim::<String>(place, "changed job", 2).await.unwrap();
         assert_eq!((fresh.epoch, fresh.step, fresh.machine), (2, 0, None));
     }
 
     #[tokio::test]
-    async fn a_damaged_checkpoint_is_skipped() {
+    async fn damage_and_other_layouts_are_skipped_and_the_epoch_still_grows() {
         let place = location();
-        let (mut old, claimed) = Checkpoints::claim::<String>(place.clone(), "job").await.unwrap();
-        old.save(&Checkpoint { machine: Some("good".to_owned()), step: 3, ..claimed.clone() }).await.unwrap();
-        place
-            .store
-            .put(&path(&place, 9), PutPayload::from_static(b"rubbish that is longer than a digest of 32 bytes"))
-            .await
-            .unwrap();
-        let (_, resumed) = Checkpoints::claim::<String>(place, "job").await.unwrap();
+        let (mut old, _) = Checkpoints::claim::<String>(place.clone(), "job", 1).await.unwrap();
+        old.save(&state(1, 3, "good")).await.unwrap();
+        let rubbish = PutPayload::from_static(b"rubbish that is longer than a digest of 32 bytes");
+        place.store.put(&path(&place, 9), rubbish).await.unwrap();
+        let (_, resumed) = Checkpoints::claim::<String>(place.clone(), "job", 2).await.unwrap();
         assert_eq!((resumed.epoch, resumed.machine.as_deref()), (2, Some("good")));
+        // The machine of another version does not decode as this one's.
+        let (_, fresh) = Checkpoints::claim::<(String, String, u64)>(place, "job", 3).await.unwrap();
+        assert_eq!((fresh.epoch, fresh.machine), (3, None));
     }
 }

@@ -36,6 +36,7 @@ pub(super) async fn drive<M: Machine + Clone + Sync>(
     claimed: &Checkpoint<M>,
 ) -> Result<(), RunError> {
     let mut step = StepId(claimed.step);
+    let mut watch = Watch::new(hub);
     while let Some(work) = machine.step() {
         step.0 += 1;
         let payload = encode(&work)?;
@@ -50,19 +51,16 @@ pub(super) async fn drive<M: Machine + Clone + Sync>(
         }
         hub.ring();
         let merged = tokio::select! {
-            merged = gather::<M::Partial>(hub, events) => merged?,
+            merged = gather::<M::Partial>(hub, events, &mut watch) => merged?,
             error = saver.failed() => return Err(error),
         };
         // A merged partial may lead to heavy work (k-means++ on the candidates, say): never on an async thread.
         tokio::task::block_in_place(|| machine.advance(merged))?;
         hub.lock().position = machine.position();
-        saver.offer(Checkpoint {
-            epoch: claimed.epoch,
-            identity: claimed.identity.clone(),
-            step: step.0,
-            machine: Some(machine.clone()),
-        });
+        saver.offer(Checkpoint { epoch: claimed.epoch, step: step.0, machine: Some(machine.clone()) });
     }
+    // What is left is the coordinator's: scores, and the model.
+    hub.lock().position.stage = "Publish";
     Ok(())
 }
 
@@ -70,12 +68,12 @@ pub(super) async fn drive<M: Machine + Clone + Sync>(
 async fn gather<P: Merge + serde::de::DeserializeOwned>(
     hub: &Arc<Hub>,
     events: &mut mpsc::UnboundedReceiver<Event>,
+    watch: &mut Watch,
 ) -> Result<P, RunError> {
     let mut merged: Option<P> = None;
     let mut count = 0;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut watch = Watch::new(hub);
     loop {
         tokio::select! {
             event = events.recv() => match event {
@@ -120,7 +118,7 @@ impl Watch {
         self.last = now.0;
         let mut state = hub.lock();
         if gap > STALL {
-            state.session.forgive(gap);
+            state.session.forgive(now);
         }
         let lost = state.session.expire(now);
         let rows = state.rows_done();

@@ -14,7 +14,7 @@ mod hub;
 mod service;
 mod warm;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use coterie_crds::resolved::{Init, Output};
@@ -34,7 +34,7 @@ use self::{
 use crate::{
     config::{CoordinatorAddress, RunConfig},
     error::RunError,
-    kmeans::KMeansMachine,
+    kmeans::{KMeansMachine, Outcome},
     machine::Machine,
     publish::{self, Provenance, summary::Summary},
     session::Limits,
@@ -43,14 +43,21 @@ use crate::{
 
 /// Times a split may fail for a passing reason within a step.
 const SPLIT_FAILURES: u32 = 4;
+/// Longest wait for the last checkpoint of a coordinator that was asked to stop.
+const LAST_SAVE: Duration = Duration::from_secs(2);
 /// Longest wait for workers to hear that the run is over.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Runs the coordinator of a run to its end. `shutdown` ends it early; the checkpoint then lets a successor go on.
+/// Runs the coordinator of a run to its end. `leave_word` is told how it ended before the traces of the run are removed.
+/// `shutdown` ends it early; the checkpoint then lets a successor go on.
 ///
 /// # Errors
 /// Why there is no model. Nothing is published in that case.
-pub async fn run(config: &RunConfig, shutdown: impl Future<Output = ()>) -> Result<Summary, RunError> {
+pub async fn run(
+    config: &RunConfig,
+    leave_word: impl FnOnce(&Result<Summary, RunError>) -> Result<(), RunError>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Summary, RunError> {
     let job = &config.job;
     let output = job.output.as_ref().ok_or_else(|| RunError::spec("the job has no output.uri: set spec.output.uri"))?;
     let location = coterie_data::store::open(&output.uri, &output.store)?;
@@ -69,7 +76,7 @@ pub async fn run(config: &RunConfig, shutdown: impl Future<Output = ()>) -> Resu
     }
     let identity = identity.finalize().to_hex().to_string();
     let (checkpoints, claimed) =
-        Checkpoints::claim::<KMeansMachine>(checkpoints_at(&location, &config.run), &identity).await?;
+        Checkpoints::claim::<KMeansMachine>(checkpoints_at(&location, &config.run), &identity, incarnation()).await?;
     let mut machine = match &claimed.machine {
         Some(machine) => {
             let position = machine.position();
@@ -117,25 +124,42 @@ pub async fn run(config: &RunConfig, shutdown: impl Future<Output = ()>) -> Resu
     let server = tokio::spawn(server);
 
     let mut saver = Saver::new(checkpoints);
-    let work = async {
-        driver::drive(&hub, &mut events, &mut machine, &mut saver, &claimed).await?;
-        // The model may be published only by a coordinator that still owns the run.
-        let checkpoints = saver.finish().await?;
-        let summary = finish(&hub, machine, config, &plan, &location).await?;
-        checkpoints.clear().await;
-        Ok(summary)
+    let driven = tokio::select! {
+        driven = driver::drive(&hub, &mut events, &mut machine, &mut saver, &claimed) => Some(driven),
+        () = shutdown => None,
     };
-    let result = tokio::select! {
-        result = work => result,
+    let Some(driven) = driven else {
         // The workers stay: a successor resumes from the checkpoint and takes them over.
-        () = shutdown => return Err(RunError::transient(
+        let _ = tokio::time::timeout(LAST_SAVE, saver.finish()).await;
+        return Err(RunError::transient(
             "the coordinator was asked to stop; start the run again to resume it from its checkpoint",
-        )),
+        ));
     };
+    let mut finished = None;
+    let result = async {
+        driven?;
+        // The model may be published only by a coordinator that still owns the run.
+        finished = Some(saver.finish().await?);
+        finish(&hub, machine, config, &plan, &location).await
+    }
+    .await;
+    leave_word(&result)?;
+    if let (Some(checkpoints), Ok(_)) = (finished, &result) {
+        // Last: a coordinator that dies before this resumes at the end of the run.
+        checkpoints.clear().await;
+    }
     farewell(&hub, &result).await;
     let _ = stop.send(());
     let _ = tokio::time::timeout(FAREWELL, server).await;
     result
+}
+
+/// A number that no other coordinator has.
+fn incarnation() -> u128 {
+    let moment = jiff::Timestamp::now().as_nanosecond();
+    let seed = format!("{moment} {} {:?}", std::process::id(), std::thread::current().id());
+    let digest = blake3::hash(seed.as_bytes());
+    digest.as_bytes().iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
 /// Makes and publishes the model.
@@ -147,6 +171,10 @@ async fn finish(
     location: &Location,
 ) -> Result<Summary, RunError> {
     let outcome = machine.outcome().ok_or_else(|| RunError::transient("the machine stopped without an outcome"))?;
+    if let Some(output) = &config.job.output {
+        // What an earlier, unfinished run of the same version left is not this model's.
+        publish::assignments::sweep(&assignments_at(output, &config.version)?, &kept_parts(&outcome, output)).await?;
+    }
     let provenance = Provenance {
         job: config.job.clone(),
         plan: Arc::clone(plan),
@@ -158,6 +186,16 @@ async fn finish(
     let uri = format!("{}/models/{}", location.uri.trim_end_matches('/'), model.version);
     tracing::info!(uri, digest, "model published");
     Ok(Summary::new(&model, digest, uri, hub.cost()))
+}
+
+/// Names of the assignment objects that belong to the model: those of splits with rows.
+fn kept_parts(outcome: &Outcome, output: &Output) -> BTreeSet<String> {
+    if !output.assignments {
+        return BTreeSet::new();
+    }
+    let ends = outcome.offsets.iter().skip(1).chain([&outcome.rows]);
+    let occupied = (0u32..).zip(outcome.offsets.iter().zip(ends)).filter(|(_, (start, end))| start < end);
+    occupied.map(|(split, _)| publish::assignments::part_name(split)).collect()
 }
 
 /// Lets the workers and whoever watches know how it ended.

@@ -190,7 +190,7 @@ impl Coordination for Service {
     async fn fail(&self, request: Request<FailRequest>) -> Result<Response<FailResponse>, Status> {
         let request = request.into_inner();
         let worker = self.admit(request.fence.as_ref())?;
-        let error = RunError { exit_code: request.exit_code, message: request.message };
+        let error = RunError { exit_code: request.exit_code, message: request.message, split: None };
         let after = self
             .0
             .lock()

@@ -19,7 +19,7 @@ pub(super) async fn centroids(
     dimension: usize,
     job: &ResolvedJob,
 ) -> Result<Vec<f32>, RunError> {
-    let (rows, columns, values) = if is_data(uri) { read(uri, job).await? } else { model(uri, job).await? };
+    let (rows, columns, values) = if is_data(uri) { read(uri, clusters, job).await? } else { model(uri, job).await? };
     if rows != clusters || columns != dimension {
         return Err(RunError::spec(format!(
             "{uri}: {rows} x {columns} centroids, but the job needs {clusters} x {dimension} (clusters x columns of the \
@@ -45,7 +45,7 @@ async fn model(uri: &str, job: &ResolvedJob) -> Result<(usize, usize, Vec<f32>),
     Ok((model.centroids.len(), model.pipeline.input_dimension, values))
 }
 
-async fn read(uri: &str, job: &ResolvedJob) -> Result<(usize, usize, Vec<f32>), RunError> {
+async fn read(uri: &str, clusters: usize, job: &ResolvedJob) -> Result<(usize, usize, Vec<f32>), RunError> {
     let mut columns = job.source.columns.clone();
     columns.id = None;
     columns.label = None;
@@ -57,6 +57,12 @@ async fn read(uri: &str, job: &ResolvedJob) -> Result<(usize, usize, Vec<f32>), 
         let mut blocks = std::pin::pin!(reader.read(split.index, Want::default()));
         while let Some(block) = blocks.next().await {
             values.extend(block?.values);
+            if values.len() > clusters * plan.dimension {
+                return Err(RunError::spec(format!(
+                    "{uri}: more than {clusters} rows, but spec.algorithm.kMeans.clusters is {clusters}; a warm start needs \
+                     one row per cluster"
+                )));
+            }
         }
     }
     Ok((values.len() / plan.dimension.max(1), plan.dimension, values))

@@ -20,7 +20,7 @@ use crate::{
     publish::assignments::AssignmentSink,
     shard::{
         pass::Buffers,
-        rows::{Chunk, Covered, Space},
+        rows::{Chunk, Tag},
         store::{Seen, SplitStore},
     },
 };
@@ -67,9 +67,9 @@ fn pass(step: &Step, splits: &[u32], store: &mut SplitStore) -> Result<Partial, 
                     maximum: vec![f32::NEG_INFINITY; dimension],
                 }))
             };
-            reduce(store.pass(splits, make, |partial, item, space, buffers| {
+            reduce(store.pass(splits, make, |partial, item, buffers| {
                 let Partial::Moments(measured) = partial else { return Ok(()) };
-                let rows = item.chunk.values(space, &mut buffers.rows)?;
+                let rows = item.chunk.values(&mut buffers.rows)?;
                 pipeline.apply(rows, &mut buffers.values);
                 for row in buffers.values.chunks_exact(pipeline.output_dimension()) {
                     lower(&mut measured.minimum, row);
@@ -83,10 +83,10 @@ fn pass(step: &Step, splits: &[u32], store: &mut SplitStore) -> Result<Partial, 
         Step::Sample { context, seed, round, count } => {
             let dimension = context.pipeline.output_dimension();
             let make = || Partial::Sample(Sample::new(*count, dimension));
-            reduce(store.pass(splits, make, |partial, item, space, buffers| {
+            reduce(store.pass(splits, make, |partial, item, buffers| {
                 let Partial::Sample(sample) = partial else { return Ok(()) };
                 let first = SplitStore::offset(context, item.split) + item.chunk.first;
-                let rows = item.chunk.values(space, &mut buffers.rows)?;
+                let rows = item.chunk.values(&mut buffers.rows)?;
                 for (ordinal, row) in (first..).zip(rows.chunks_exact(dimension)) {
                     let key = hash(*seed, Purpose::Sample, *round, ordinal);
                     if sample.admits(key, ordinal) {
@@ -101,9 +101,9 @@ fn pass(step: &Step, splits: &[u32], store: &mut SplitStore) -> Result<Partial, 
             reduce(store.pass(
                 splits,
                 || Partial::Potential(0),
-                |partial, item, space, buffers| {
+                |partial, item, buffers| {
                     let Partial::Potential(potential) = partial else { return Ok(()) };
-                    seeding.distances(item.chunk, space, buffers)?;
+                    seeding.distances(item.chunk, buffers)?;
                     let add =
                         |sum: i128, distance2: &f32| sum + i128::from(scale.quantize_distance2(f64::from(*distance2)));
                     *potential = buffers.values.iter().fold(*potential, add);
@@ -115,11 +115,11 @@ fn pass(step: &Step, splits: &[u32], store: &mut SplitStore) -> Result<Partial, 
             let dimension = context.pipeline.output_dimension();
             let seeding = Seeding::new(context, *round, candidates);
             let make = || Partial::Sample(Sample::new(*cap, dimension));
-            reduce(store.pass(splits, make, |partial, item, space, buffers| {
+            reduce(store.pass(splits, make, |partial, item, buffers| {
                 let Partial::Sample(sample) = partial else { return Ok(()) };
                 let first = SplitStore::offset(context, item.split) + item.chunk.first;
                 let chunk = item.chunk;
-                seeding.distances(chunk, space, buffers)?;
+                seeding.distances(chunk, buffers)?;
                 let drawn = |(at, distance2): (usize, &f32)| {
                     let ordinal = first + at as u64;
                     kmeans::init::draw(*seed, *draw, ordinal, *distance2, *total, *oversampling).then_some(at)
@@ -128,7 +128,7 @@ fn pass(step: &Step, splits: &[u32], store: &mut SplitStore) -> Result<Partial, 
                 if picks.is_empty() {
                     return Ok(());
                 }
-                let rows = chunk.values(space, &mut buffers.rows)?;
+                let rows = chunk.values(&mut buffers.rows)?;
                 for at in picks {
                     let ordinal = first + at as u64;
                     let key = hash(*seed, Purpose::Candidates, *draw, ordinal);
@@ -142,9 +142,9 @@ fn pass(step: &Step, splits: &[u32], store: &mut SplitStore) -> Result<Partial, 
         Step::Weigh { context, candidates } => {
             let centroids = Centroids::new(context.pipeline.output_dimension(), candidates.clone());
             let make = || Partial::Weights(vec![0; centroids.len()]);
-            reduce(store.pass(splits, make, |partial, item, space, buffers| {
+            reduce(store.pass(splits, make, |partial, item, buffers| {
                 let Partial::Weights(weights) = partial else { return Ok(()) };
-                let rows = item.chunk.values(space, &mut buffers.rows)?;
+                let rows = item.chunk.values(&mut buffers.rows)?;
                 label(&centroids, rows, item.chunk.rows, &mut buffers.labels);
                 for label in &buffers.labels {
                     weights[*label as usize] += 1;
@@ -155,9 +155,9 @@ fn pass(step: &Step, splits: &[u32], store: &mut SplitStore) -> Result<Partial, 
         Step::Assign { context, scale, centroids } => {
             let centroids = Centroids::new(context.pipeline.output_dimension(), centroids.clone());
             let make = || Partial::Sums(kmeans::Partial::new(centroids.len(), centroids.dimension()));
-            reduce(store.pass(splits, make, |partial, item, space, buffers| {
+            reduce(store.pass(splits, make, |partial, item, buffers| {
                 let Partial::Sums(sums) = partial else { return Ok(()) };
-                let rows = item.chunk.values(space, &mut buffers.rows)?;
+                let rows = item.chunk.values(&mut buffers.rows)?;
                 label(&centroids, rows, item.chunk.rows, &mut buffers.labels);
                 sums.add_rows(&centroids, scale, rows, &buffers.labels);
                 Ok(())
@@ -166,10 +166,10 @@ fn pass(step: &Step, splits: &[u32], store: &mut SplitStore) -> Result<Partial, 
         Step::Farthest { context, centroids, count } => {
             let centroids = Centroids::new(context.pipeline.output_dimension(), centroids.clone());
             let make = || Partial::Farthest(Farthest::new(*count, centroids.dimension()));
-            reduce(store.pass(splits, make, |partial, item, space, buffers| {
+            reduce(store.pass(splits, make, |partial, item, buffers| {
                 let Partial::Farthest(farthest) = partial else { return Ok(()) };
                 let first = SplitStore::offset(context, item.split) + item.chunk.first;
-                let rows = item.chunk.values(space, &mut buffers.rows)?;
+                let rows = item.chunk.values(&mut buffers.rows)?;
                 label(&centroids, rows, item.chunk.rows, &mut buffers.labels);
                 let labelled = rows.chunks_exact(centroids.dimension()).zip(&buffers.labels);
                 for (ordinal, (row, &label)) in (first..).zip(labelled) {
@@ -195,8 +195,8 @@ fn scan(splits: &[u32], store: &mut SplitStore) -> Result<Partial, RunError> {
     let parts = store.pass(
         splits,
         || Scanned::new(dimension),
-        |scanned, item, space, buffers| {
-            for row in item.chunk.values(space, &mut buffers.rows)?.chunks_exact(dimension) {
+        |scanned, item, buffers| {
+            for row in item.chunk.values(&mut buffers.rows)?.chunks_exact(dimension) {
                 lower(&mut scanned.minimum, row);
                 raise(&mut scanned.maximum, row);
             }
@@ -249,10 +249,10 @@ fn evaluate(
 ) -> Result<Partial, RunError> {
     let centroids = Centroids::new(context.pipeline.output_dimension(), centroids.to_vec());
     let make = || Partial::Evaluation(Box::new(Evaluation::new(centroids.len(), centroids.dimension(), sample)));
-    reduce(store.pass(splits, make, |partial, item, space, buffers| {
+    reduce(store.pass(splits, make, |partial, item, buffers| {
         let Partial::Evaluation(evaluation) = partial else { return Ok(()) };
         let first = SplitStore::offset(context, item.split) + item.chunk.first;
-        let rows = item.chunk.values(space, &mut buffers.rows)?;
+        let rows = item.chunk.values(&mut buffers.rows)?;
         label(&centroids, rows, item.chunk.rows, &mut buffers.labels);
         evaluation.add_rows(&centroids, scale, seed, first, rows, &buffers.labels, &mut buffers.values);
         Ok(())
@@ -275,8 +275,24 @@ async fn publish(
         let counted =
             sink.split(store.reader(), *split, offset, &context.pipeline, &centroids, assignments, labels).await?;
         contingency.merge(&counted);
+        check_classes(&contingency)?;
+        store.count_bytes();
     }
     Ok(Partial::Contingency(contingency))
+}
+
+/// Most classes of a label column.
+const CLASSES: usize = 1 << 16;
+
+/// Refuses a label column that identifies rows rather than classes them.
+fn check_classes(contingency: &Contingency) -> Result<(), RunError> {
+    if contingency.classes() <= CLASSES {
+        return Ok(());
+    }
+    Err(RunError::data(format!(
+        "spec.source.columns.label names a column with more than {CLASSES} different values; name a column of classes, or \
+         leave label out"
+    )))
 }
 
 /// Nearest centroid of each row.
@@ -296,9 +312,12 @@ fn reduce(parts: Vec<Partial>) -> Result<Partial, RunError> {
     Ok(merged)
 }
 
+/// Subject of the notes that hold distances to candidates; the lower bits are the restart.
+const SEEDING: u64 = 1 << 63;
+
 /// Keeps each row's squared distance to the nearest candidate of k-means|| up to date.
 struct Seeding {
-    round: u64,
+    subject: u64,
     dimension: usize,
     /// Each batch, with the number of candidates up to and including it.
     batches: Vec<(usize, Centroids)>,
@@ -317,23 +336,24 @@ impl Seeding {
                 (end, Centroids::new(dimension, values))
             })
             .collect();
-        Self { round, dimension, batches }
+        Self { subject: SEEDING | round, dimension, batches }
     }
 
     /// Leaves the chunk's distances in `buffers.values`, taking only what is not covered yet.
-    fn distances(&self, chunk: &mut Chunk, space: &Space, buffers: &mut Buffers) -> Result<(), RunError> {
+    fn distances(&self, chunk: &mut Chunk, buffers: &mut Buffers) -> Result<(), RunError> {
         // A coordinator that resumed from an older checkpoint may know fewer candidates than this worker does.
         let total = self.batches.last().map_or(0, |(end, _)| *end);
-        let usable = |kept: &Covered| kept.round == self.round && kept.candidates <= total;
-        let kept = chunk.nearest(space, &mut buffers.values)?.filter(usable);
-        let known = kept.map_or(0, |kept| kept.candidates);
-        if kept.is_none() {
+        let usable = |tag: &Tag| tag.subject == self.subject && tag.progress <= total as u64;
+        let known = chunk.noted().filter(usable).map_or(0, |tag| tag.progress as usize);
+        if known > 0 {
+            chunk.recall(&mut buffers.values)?;
+        } else {
             buffers.values.clear();
             buffers.values.resize(chunk.rows, f32::INFINITY);
         }
         let mut covered = known;
         for (end, batch) in self.batches.iter().filter(|(end, _)| *end > known) {
-            let rows = chunk.values(space, &mut buffers.rows)?;
+            let rows = chunk.values(&mut buffers.rows)?;
             label(batch, rows, chunk.rows, &mut buffers.labels);
             let labelled = rows.chunks_exact(self.dimension).zip(&buffers.labels);
             for (distance2, (row, label)) in buffers.values.iter_mut().zip(labelled) {
@@ -343,7 +363,8 @@ impl Seeding {
             covered = *end;
         }
         if covered > known {
-            chunk.keep_nearest(Covered { round: self.round, candidates: covered }, &buffers.values, space)?;
+            let tag = Tag { subject: self.subject, progress: covered as u64 };
+            chunk.note(tag, &buffers.values)?;
         }
         Ok(())
     }

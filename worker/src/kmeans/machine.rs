@@ -19,6 +19,9 @@ use crate::{
     machine::{Machine, Position},
 };
 
+/// Largest magnitude whose squares can still be summed and compared in `f32`.
+const LARGEST: f32 = 1e18;
+
 /// A fit of one restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
@@ -51,6 +54,8 @@ pub struct Outcome {
     pub dropped: u64,
     /// Identifies the input's rows.
     pub fingerprint: u128,
+    /// Ordinal of the first kept row of each split.
+    pub offsets: Vec<u64>,
     /// Known classes against clusters.
     pub contingency: Option<Contingency>,
 }
@@ -264,6 +269,13 @@ impl KMeansMachine {
                 self.job.source.uri, self.rows, self.params.clusters
             )));
         }
+        if let Some(column) = prepared.max_abs.iter().position(|most| !(*most <= LARGEST)) {
+            return Err(RunError::data(format!(
+                "{}: values of up to {:e} in column {column} (after the feature steps) are too large: their squares exceed \
+                 the range of 32-bit numbers; add standardize to spec.features or change the unit",
+                self.job.source.uri, prepared.max_abs[column]
+            )));
+        }
         self.fingerprint = prepared.fingerprint;
         self.scale = Some(Scale::new(&prepared.max_abs, self.rows));
         self.begin_restart()
@@ -475,6 +487,7 @@ impl Machine for KMeansMachine {
             rows: self.rows,
             dropped: self.dropped,
             fingerprint: self.fingerprint,
+            offsets: self.offsets,
             contingency: self.contingency,
         })
     }

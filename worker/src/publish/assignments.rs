@@ -2,7 +2,7 @@
 //!
 //! A split's object depends on the split and the model only, so a split that is processed twice writes the same bytes.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray},
@@ -14,9 +14,13 @@ use coterie_algorithms::{
     metric::Metric,
     score::Contingency,
 };
-use coterie_data::{Block, Ids, Want, reader::Reader, store::Location};
-use futures::StreamExt;
-use object_store::buffered::BufWriter;
+use coterie_data::{
+    Block, Ids, Want,
+    reader::Reader,
+    store::{Location, failure},
+};
+use futures::{StreamExt, TryStreamExt};
+use object_store::{ObjectStore, ObjectStoreExt, buffered::BufWriter};
 use parquet::{
     arrow::AsyncArrowWriter,
     basic::{Compression, ZstdLevel},
@@ -34,6 +38,34 @@ pub struct AssignmentSink {
     pub id_name: String,
     /// Distance written.
     pub metric: Metric,
+}
+
+/// Name of a split's object.
+#[must_use]
+pub fn part_name(split: u32) -> String {
+    format!("part-{split:05}.parquet")
+}
+
+/// Removes all objects of a version's assignments but those named.
+///
+/// # Errors
+/// When the store fails.
+pub async fn sweep(location: &Location, keep: &BTreeSet<String>) -> Result<(), RunError> {
+    let failed =
+        |error: &object_store::Error| RunError::from(failure(&location.uri, "removing old assignments", error));
+    let listed: Result<Vec<_>, _> = location.store.list(Some(&location.path)).try_collect().await;
+    let listed = match listed {
+        Ok(listed) => listed,
+        Err(object_store::Error::NotFound { .. }) => return Ok(()),
+        Err(error) => return Err(failed(&error)),
+    };
+    for object in listed {
+        let kept = object.location.filename().is_some_and(|name| keep.contains(name));
+        if !kept {
+            location.store.delete(&object.location).await.map_err(|error| failed(&error))?;
+        }
+    }
+    Ok(())
 }
 
 impl AssignmentSink {
@@ -87,7 +119,7 @@ impl AssignmentSink {
     fn open(&self, split: u32, batch: &RecordBatch) -> Result<AsyncArrowWriter<BufWriter>, RunError> {
         let location =
             self.location.as_ref().ok_or_else(|| RunError::spec("spec.output.assignments needs spec.output.uri"))?;
-        let path = location.path.clone().join(format!("part-{split:05}.parquet"));
+        let path = location.path.clone().join(part_name(split));
         let buffer = BufWriter::new(Arc::clone(&location.store), path);
         let level = ZstdLevel::try_new(1).map_err(|error| self.failed(split, &error))?;
         let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();

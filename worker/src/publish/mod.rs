@@ -39,7 +39,18 @@ pub struct Provenance {
 pub fn model(outcome: Outcome, provenance: &Provenance) -> Result<Model, RunError> {
     let job = &provenance.job;
     let metric = algorithm_metric(job.metric);
-    let Outcome { pipeline, fit, scale, evaluation, total_variance, rows, dropped, fingerprint, contingency } = outcome;
+    let Outcome {
+        pipeline,
+        fit,
+        scale,
+        evaluation,
+        total_variance,
+        rows,
+        dropped,
+        fingerprint,
+        offsets: _,
+        contingency,
+    } = outcome;
     let dimension = pipeline.output_dimension();
     let k = fit.centroids.len() / dimension;
     let Evaluation { sums, clusters: tallies, .. } = &evaluation;
@@ -154,9 +165,9 @@ pub async fn publish(location: &Location, model: &Model) -> Result<String, RunEr
             if published.as_ref() == Some(&digest) {
                 return Ok(digest);
             }
-            Err(RunError::spec(format!(
-                "{}: model version {} exists already and versions never change; leave the version out to write the next \
-                 one, or choose another output",
+            Err(RunError::transient(format!(
+                "{}: model version {} was published by another run while this one trained; run again to write the next \
+                 version, and give each job an output of its own",
                 location.uri, model.version
             )))
         }

@@ -166,10 +166,10 @@ impl Session {
         names
     }
 
-    /// The coordinator itself was stopped for `gap` milliseconds: no worker is silent on that account.
-    pub fn forgive(&mut self, gap: u64) {
+    /// The coordinator itself was stopped until now: no worker is silent on that account.
+    pub fn forgive(&mut self, now: Millis) {
         for worker in self.workers.values_mut() {
-            worker.heard.0 += gap;
+            worker.heard = worker.heard.max(now);
         }
     }
 
@@ -221,6 +221,7 @@ impl Session {
         for lot in lots {
             if let Some(failures) = self.splits.release(id, *lot)
                 && failures > self.limits.split_failures
+                && worst == AfterFailure::Retry
             {
                 worst = AfterFailure::GiveUp(lot.split);
             }

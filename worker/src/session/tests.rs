@@ -144,9 +144,11 @@ fn a_failing_split_goes_elsewhere_and_in_the_end_ends_the_run() {
 fn a_pause_of_the_coordinator_is_not_held_against_the_workers() {
     let mut session = session(1);
     let a = session.register("a", Millis(0));
-    session.forgive(5_000);
+    session.forgive(Millis(5_000));
     assert_eq!(session.expire(Millis(5_050)), Vec::<String>::new());
     assert_eq!(session.heartbeat(a, Millis(5_050)), Ok(()));
+    session.forgive(Millis(1_000));
+    assert_eq!(session.expire(Millis(5_151)), vec!["a".to_owned()], "never more than a lease");
 }
 
 /// What can happen to a session.

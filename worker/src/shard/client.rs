@@ -11,7 +11,9 @@ use bytes::Bytes;
 use coterie_data::{plan::InputPlan, reader::Reader};
 use coterie_protocol::{
     PROTOCOL_VERSION,
-    internal::{FailRequest, Fence, HeartbeatRequest, PollRequest, RegisterRequest, Work, poll_response::Next},
+    internal::{
+        FailRequest, Fence, HeartbeatRequest, PollRequest, RegisterRequest, SplitRef, Work, poll_response::Next,
+    },
 };
 use tonic::{Code, Status};
 
@@ -35,13 +37,16 @@ const BEATS: u64 = 5;
 const LONGEST_BEAT: u64 = 500;
 /// First and longest pause between attempts to reach the coordinator.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// Attempts to set itself up before a worker gives up.
+const TROUBLES: u32 = 5;
 /// A worker gives up when it has not reached a coordinator for so long.
 const LOST: Duration = Duration::from_secs(300);
 
 /// Runs a worker until its run is over. `shutdown` makes it leave: its splits move to the others at once.
 ///
 /// # Errors
-/// When the coordinator cannot be reached for five minutes, or refuses this worker for good.
+/// When the coordinator cannot be reached for five minutes or refuses this worker for good, when this worker cannot set
+/// itself up, or (so that whoever started it knows) when it was asked to stop.
 pub async fn run(
     config: &RunConfig,
     options: &ShardOptions,
@@ -50,6 +55,9 @@ pub async fn run(
     let mut shutdown = std::pin::pin!(shutdown);
     let mut pause = PAUSES.0;
     let mut reached = tokio::time::Instant::now();
+    let mut troubles = 0;
+    // Found out before the coordinator counts on this worker.
+    drop(Space::new(options.row_budget, &options.scratch)?);
     let mut worker = Worker {
         threads: Threads::new(options.threads)?,
         config: config.clone(),
@@ -69,7 +77,7 @@ pub async fn run(
                 if let Some(lease) = lease.get() {
                     let _ = lease.report(&vitals, true).await;
                 }
-                return Ok(());
+                return Err(RunError::transient("the worker was asked to stop; its splits go to the others"));
             }
         };
         let (back, lived) = joined.map_err(|error| RunError::transient(format!("the worker's task ended: {error}")))?;
@@ -79,6 +87,13 @@ pub async fn run(
             Ok(Life::Fenced) => {
                 tracing::warn!(worker = options.name, "lease lost; registering again");
                 (pause, reached) = (PAUSES.0, tokio::time::Instant::now());
+            }
+            Ok(Life::Trouble(error)) => {
+                troubles += 1;
+                if troubles >= TROUBLES || !error.is_transient() {
+                    return Err(error);
+                }
+                tracing::warn!(worker = options.name, %error, "the worker cannot set itself up; trying again");
             }
             Err(error) if !error.is_transient() => return Err(error),
             Err(error) => {
@@ -100,6 +115,8 @@ pub async fn run(
 enum Life {
     Finished,
     Fenced,
+    /// The worker could not set itself up for the run.
+    Trouble(RunError),
 }
 
 /// A registration, and the connection for its signs of life.
@@ -166,19 +183,11 @@ impl Worker {
         // Costs of the time before the first registration (start-up) count; those before a later one were reported.
         let cpu_before = if self.store.is_some() { usage::now().cpu_millis } else { 0 };
         let lease = lease.get_or_init(|| Lease { pulse, fence, cpu_before }).clone();
-        let plan: InputPlan = serde_json::from_slice(&registered.plan)
-            .map_err(|error| RunError::transient(format!("decode the input plan: {error}")))?;
-        let mut store = match self.store.take() {
-            Some(store) if *store.plan() == plan => store,
-            _ => {
-                let plan = Arc::new(plan);
-                let reader = Reader::open(&self.config.job.source, Arc::clone(&plan))?;
-                let space = Space::new(self.options.row_budget, &self.options.scratch)?;
-                SplitStore::new(plan, reader, space, self.threads.clone(), self.options.threads)
-            }
+        let (mut store, sink) = match self.prepare(&registered.plan) {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(Life::Trouble(error)),
         };
         store.watch(Arc::clone(vitals));
-        let sink = sink(&self.config)?;
         // The heartbeat lives on a task of its own: computation on this one cannot hold it up.
         let beats = beat(lease.clone(), Arc::clone(vitals), registered.lease_millis);
         let mut beats = AbortOnDrop(tokio::spawn(beats));
@@ -188,6 +197,22 @@ impl Worker {
         };
         self.store = Some(store);
         ended
+    }
+
+    /// What the work needs beside the coordinator.
+    fn prepare(&mut self, plan: &[u8]) -> Result<(SplitStore, AssignmentSink), RunError> {
+        let plan: InputPlan = serde_json::from_slice(plan)
+            .map_err(|error| RunError::transient(format!("decode the input plan: {error}")))?;
+        let store = match self.store.take() {
+            Some(store) if *store.plan() == plan => store,
+            _ => {
+                let plan = Arc::new(plan);
+                let reader = Reader::open(&self.config.job.source, Arc::clone(&plan))?;
+                let space = Space::new(self.options.row_budget, &self.options.scratch)?;
+                SplitStore::new(plan, reader, space, self.threads.clone(), self.options.threads)
+            }
+        };
+        Ok((store, sink(&self.config)?))
     }
 }
 
@@ -224,6 +249,12 @@ async fn work(
             let payload = match link::fetch(&mut client, fence, work.step).await {
                 Ok(payload) => payload,
                 Err(status) if status.code() == Code::Aborted => continue,
+                Err(status) if is_final(&status) => {
+                    if let Err(status) = fail(&mut client, fence, &work, RunError::spec(status.message())).await {
+                        return lost(&status);
+                    }
+                    continue;
+                }
                 Err(status) => return lost(&status),
             };
             let step = postcard::from_bytes(&payload)
@@ -248,6 +279,12 @@ async fn work(
         match sent {
             Ok(()) => {}
             Err(status) if status.code() == Code::DataLoss => {}
+            Err(status) if is_final(&status) => {
+                // The same answer would be refused again: the run ends, and says why.
+                if let Err(status) = fail(&mut client, fence, &work, RunError::spec(status.message())).await {
+                    return lost(&status);
+                }
+            }
             Err(status) => return lost(&status),
         }
     }
@@ -264,13 +301,15 @@ async fn fail(client: &mut Client, fence: &Fence, work: &Work, error: RunError) 
     if error.is_transient() {
         tokio::time::sleep(PAUSES.0).await;
     }
+    let concerned = |split: &&SplitRef| error.split.is_none_or(|only| split.split == only);
+    let splits = work.splits.iter().filter(concerned).cloned().collect();
     client
         .fail(FailRequest {
             fence: Some(fence.clone()),
             step: work.step,
             exit_code: error.exit_code,
             message: error.message,
-            splits: work.splits.clone(),
+            splits,
         })
         .await
         .map(drop)
@@ -287,6 +326,11 @@ async fn beat(lease: Lease, vitals: Arc<Vitals>, lease_millis: u64) {
             return;
         }
     }
+}
+
+/// Whether a transfer was refused for what it is.
+fn is_final(status: &Status) -> bool {
+    matches!(status.code(), Code::ResourceExhausted | Code::InvalidArgument | Code::OutOfRange)
 }
 
 /// What a failed request means: the lease is lost, or the coordinator is out of reach.

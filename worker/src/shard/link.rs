@@ -16,12 +16,18 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{config::RunConfig, error::RunError, tls};
+use crate::{
+    config::RunConfig,
+    error::{RunError, chain},
+    tls,
+};
 
 /// Time to establish a connection.
 const CONNECT: Duration = Duration::from_secs(3);
 /// Time for the answer to a heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(3);
+/// Largest registration answer: it holds the job and the plan, some 100 bytes per split.
+const PLAN_CAP: usize = 256 << 20;
 /// Largest step a worker accepts.
 const STEP_CAP: usize = 1 << 30;
 
@@ -33,26 +39,38 @@ pub(super) type Client = CoordinationClient<Channel>;
 /// # Errors
 /// When it cannot be reached; try again.
 pub(super) async fn connect(config: &RunConfig) -> Result<(Client, Client), RunError> {
+    let data = channel(config, None).await?;
+    Ok((CoordinationClient::new(data).max_decoding_message_size(PLAN_CAP), pulse(config).await?))
+}
+
+/// Opens a connection for short questions.
+///
+/// # Errors
+/// When the coordinator cannot be reached; try again.
+pub(super) async fn pulse(config: &RunConfig) -> Result<Client, RunError> {
+    Ok(CoordinationClient::new(channel(config, Some(HEARTBEAT)).await?))
+}
+
+async fn channel(config: &RunConfig, timeout: Option<Duration>) -> Result<Channel, RunError> {
     let address = config
         .coordinator
         .current()
         .ok_or_else(|| RunError::transient("the coordinator has not announced its address yet"))?;
-    let endpoint = || -> Result<Endpoint, RunError> {
-        let failed = |error: tonic::transport::Error| RunError::transient(format!("coordinator {address}: {error}"));
-        Ok(Endpoint::from_shared(format!("https://{address}"))
-            .map_err(failed)?
-            .tls_config(tls::client(&config.tls)?)
-            .map_err(failed)?
-            .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_while_idle(true))
+    let failed = |error: &dyn std::error::Error| {
+        RunError::transient(format!("connect to the coordinator {address}: {}", chain(error)))
     };
-    let failed =
-        |error: tonic::transport::Error| RunError::transient(format!("connect to the coordinator {address}: {error}"));
-    let data = endpoint()?.connect().await.map_err(failed)?;
-    let pulse = endpoint()?.timeout(HEARTBEAT).connect().await.map_err(failed)?;
-    Ok((CoordinationClient::new(data).max_decoding_message_size(4 * CHUNK_BYTES), CoordinationClient::new(pulse)))
+    let mut endpoint = Endpoint::from_shared(format!("https://{address}"))
+        .and_then(|endpoint| Ok((endpoint, tls::client(&config.tls))))
+        .map_err(|error| failed(&error))
+        .and_then(|(endpoint, tls)| endpoint.tls_config(tls?.timeout(CONNECT)).map_err(|error| failed(&error)))?
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_while_idle(true);
+    if let Some(timeout) = timeout {
+        endpoint = endpoint.timeout(timeout);
+    }
+    endpoint.connect().await.map_err(|error| failed(&error))
 }
 
 /// Fetches a step's payload.

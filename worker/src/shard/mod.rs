@@ -34,7 +34,7 @@ use crate::error::RunError;
 /// Settings of a worker process.
 #[derive(Clone, Debug)]
 pub struct ShardOptions {
-    /// Name for logs; the pod's name on Kubernetes.
+    /// Unique in the run: a second worker of the same name replaces the first. The pod's name on Kubernetes.
     pub name: String,
     /// Threads that compute.
     pub threads: usize,

@@ -14,5 +14,5 @@ pub type Observer = CoordinationClient<Channel>;
 /// # Errors
 /// When it cannot be reached; try again.
 pub async fn connect(config: &RunConfig) -> Result<Observer, RunError> {
-    link::connect(config).await.map(|(_, pulse)| pulse)
+    link::pulse(config).await
 }

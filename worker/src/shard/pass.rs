@@ -3,10 +3,7 @@
 
 use std::sync::{Mutex, PoisonError, atomic::Ordering};
 
-use super::{
-    Threads, Vitals,
-    rows::{Chunk, Space},
-};
+use super::{Threads, Vitals, rows::Chunk};
 use crate::error::RunError;
 
 /// A chunk and the split it belongs to.
@@ -36,10 +33,9 @@ pub struct Buffers {
 pub fn fold<A: Send>(
     threads: &Threads,
     vitals: &Vitals,
-    space: &Space,
     items: Vec<Item<'_>>,
     make: impl Fn() -> A + Sync,
-    work: impl Fn(&mut A, Item<'_>, &Space, &mut Buffers) -> Result<(), RunError> + Sync,
+    work: impl Fn(&mut A, Item<'_>, &mut Buffers) -> Result<(), RunError> + Sync,
 ) -> Result<Vec<A>, RunError> {
     // One lock per mebibyte of rows; never per row.
     let queue = Mutex::new(items.into_iter());
@@ -51,7 +47,7 @@ pub fn fold<A: Send>(
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some(item) = next else { break };
             let rows = item.chunk.rows as u64;
-            if let Err(error) = vitals.check().and_then(|()| work(&mut accumulator, item, space, &mut buffers)) {
+            if let Err(error) = vitals.check().and_then(|()| work(&mut accumulator, item, &mut buffers)) {
                 failed.store(true, Ordering::Relaxed);
                 return Err(error);
             }

@@ -9,7 +9,10 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::Path,
-    sync::atomic::{AtomicI64, AtomicU64, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use crate::error::RunError;
@@ -18,11 +21,24 @@ use crate::error::RunError;
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// Memory that rows may take, and the file for those beyond it. Shared by all splits of a worker.
+///
+/// What a chunk takes it gives back when it is dropped, however that comes about.
+#[derive(Clone, Debug)]
+pub struct Space(Arc<Inner>);
+
 #[derive(Debug)]
-pub struct Space {
+struct Inner {
     left: AtomicI64,
     file: File,
-    end: AtomicU64,
+    scratch: Mutex<Scratch>,
+}
+
+/// Which parts of the scratch file are in use.
+#[derive(Debug, Default)]
+struct Scratch {
+    end: u64,
+    /// Parts that were given back: (offset, values).
+    free: Vec<(u64, usize)>,
 }
 
 impl Space {
@@ -37,38 +53,75 @@ impl Space {
                 directory.display()
             ))
         })?;
-        Ok(Self { left: AtomicI64::new(i64::try_from(budget).unwrap_or(i64::MAX)), file, end: AtomicU64::new(0) })
+        let left = AtomicI64::new(i64::try_from(budget).unwrap_or(i64::MAX));
+        Ok(Self(Arc::new(Inner { left, file, scratch: Mutex::default() })))
     }
 
-    /// Bytes in the scratch file.
-    #[must_use]
-    pub fn spilled(&self) -> u64 {
-        self.end.load(Ordering::Relaxed)
-    }
-
-    fn take(&self, bytes: usize) -> bool {
+    fn take(&self, bytes: usize) -> Option<Reserved> {
         let bytes = bytes as i64;
-        if self.left.fetch_sub(bytes, Ordering::Relaxed) >= bytes {
-            return true;
+        if self.0.left.fetch_sub(bytes, Ordering::Relaxed) >= bytes {
+            return Some(Reserved { space: self.clone(), bytes });
         }
-        self.left.fetch_add(bytes, Ordering::Relaxed);
-        false
+        self.0.left.fetch_add(bytes, Ordering::Relaxed);
+        None
     }
 
-    fn give(&self, bytes: usize) {
-        self.left.fetch_add(bytes as i64, Ordering::Relaxed);
+    /// A part of the scratch file: one that was given back if it is large enough but not wasteful, else a new one.
+    fn allocate(&self, values: usize) -> Extent {
+        let mut scratch = self.0.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |part: &(u64, usize)| part.1 >= values && part.1 <= 2 * values;
+        let (offset, capacity) = match scratch.free.iter().position(fits) {
+            Some(at) => scratch.free.swap_remove(at),
+            None => {
+                let offset = scratch.end;
+                scratch.end += (values * size_of::<f32>()) as u64;
+                (offset, values)
+            }
+        };
+        Extent { space: self.clone(), offset, capacity }
+    }
+}
+
+/// A share of the memory budget.
+#[derive(Debug)]
+struct Reserved {
+    space: Space,
+    bytes: i64,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.space.0.left.fetch_add(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A part of the scratch file.
+#[derive(Debug)]
+struct Extent {
+    space: Space,
+    offset: u64,
+    /// In values.
+    capacity: usize,
+}
+
+impl Extent {
+    fn write(&self, values: &[f32]) -> Result<(), RunError> {
+        self.space.0.file.write_all_at(bytemuck::cast_slice(values), self.offset).map_err(|error| scratch_error(&error))
     }
 
-    fn allocate(&self, bytes: usize) -> u64 {
-        self.end.fetch_add(bytes as u64, Ordering::Relaxed)
+    fn read(&self, values: &mut [f32]) -> Result<(), RunError> {
+        self.space
+            .0
+            .file
+            .read_exact_at(bytemuck::cast_slice_mut(values), self.offset)
+            .map_err(|error| scratch_error(&error))
     }
+}
 
-    fn write(&self, offset: u64, values: &[f32]) -> Result<(), RunError> {
-        self.file.write_all_at(bytemuck::cast_slice(values), offset).map_err(|error| scratch_error(&error))
-    }
-
-    fn read(&self, offset: u64, values: &mut [f32]) -> Result<(), RunError> {
-        self.file.read_exact_at(bytemuck::cast_slice_mut(values), offset).map_err(|error| scratch_error(&error))
+impl Drop for Extent {
+    fn drop(&mut self) {
+        let mut scratch = self.space.0.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        scratch.free.push((self.offset, self.capacity));
     }
 }
 
@@ -82,57 +135,43 @@ fn scratch_error(error: &io::Error) -> RunError {
 /// Values of one kind, in memory or in scratch.
 #[derive(Debug)]
 enum Place {
-    Memory(Vec<f32>),
-    Scratch { offset: u64, capacity: usize, len: usize },
+    Memory { values: Vec<f32>, _reserved: Reserved },
+    Scratch { extent: Extent, len: usize },
 }
 
 impl Place {
     fn put(values: &[f32], space: &Space) -> Result<Self, RunError> {
-        if space.take(size_of_val(values)) {
-            return Ok(Self::Memory(values.to_vec()));
+        if let Some(reserved) = space.take(size_of_val(values)) {
+            return Ok(Self::Memory { values: values.to_vec(), _reserved: reserved });
         }
-        let offset = space.allocate(size_of_val(values));
-        space.write(offset, values)?;
-        Ok(Self::Scratch { offset, capacity: values.len(), len: values.len() })
+        let extent = space.allocate(values.len());
+        extent.write(values)?;
+        Ok(Self::Scratch { extent, len: values.len() })
     }
 
-    fn get<'a>(&'a self, space: &Space, buffer: &'a mut Vec<f32>) -> Result<&'a [f32], RunError> {
+    /// The values; `buffer` is used when they are in scratch.
+    fn get<'a>(&'a self, buffer: &'a mut Vec<f32>) -> Result<&'a [f32], RunError> {
         match self {
-            Self::Memory(values) => Ok(values),
-            Self::Scratch { offset, len, .. } => {
+            Self::Memory { values, .. } => Ok(values),
+            Self::Scratch { extent, len } => {
                 buffer.resize(*len, 0.0);
-                space.read(*offset, buffer)?;
+                extent.read(buffer)?;
                 Ok(buffer)
             }
         }
     }
 
-    /// Puts other values in the same place; they may be fewer.
+    /// Puts other values in the same place if they are as many, else in a new one.
     fn replace(&mut self, new: &[f32], space: &Space) -> Result<(), RunError> {
         match self {
-            Self::Memory(values) if new.len() <= values.len() => {
-                space.give(size_of_val(values.as_slice()) - size_of_val(new));
-                values.clear();
-                values.extend_from_slice(new);
-                values.shrink_to_fit();
-            }
-            Self::Scratch { offset, capacity, len } if new.len() <= *capacity => {
-                space.write(*offset, new)?;
+            Self::Memory { values, .. } if new.len() == values.len() => values.copy_from_slice(new),
+            Self::Scratch { extent, len } if new.len() <= extent.capacity => {
+                extent.write(new)?;
                 *len = new.len();
             }
-            place => {
-                let old = std::mem::replace(place, Self::Memory(Vec::new()));
-                old.free(space);
-                *place = Self::put(new, space)?;
-            }
+            place => *place = Self::put(new, space)?,
         }
         Ok(())
-    }
-
-    fn free(&self, space: &Space) {
-        if let Self::Memory(values) = self {
-            space.give(size_of_val(values.as_slice()));
-        }
     }
 }
 
@@ -143,18 +182,19 @@ pub struct Chunk {
     pub first: u64,
     /// Number of rows.
     pub rows: usize,
+    space: Space,
     values: Place,
-    /// Squared distance of each row to the nearest candidate of k-means||, with what it covers.
-    nearest: Option<(Covered, Place)>,
+    /// What an algorithm remembers of the rows between steps, and what it is.
+    notes: Option<(Tag, Place)>,
 }
 
-/// Which candidates a chunk's distances take into account.
+/// Says what a chunk's notes are: they are good only for whoever wrote the same tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Covered {
-    /// Restart.
-    pub round: u64,
-    /// Number of candidates.
-    pub candidates: usize,
+pub struct Tag {
+    /// What the notes are about, such as a restart.
+    pub subject: u64,
+    /// How far they go, such as a number of candidates or of passes.
+    pub progress: u64,
 }
 
 impl Chunk {
@@ -162,49 +202,55 @@ impl Chunk {
     ///
     /// # Errors
     /// When scratch cannot be read.
-    pub fn values<'a>(&'a self, space: &Space, buffer: &'a mut Vec<f32>) -> Result<&'a [f32], RunError> {
-        self.values.get(space, buffer)
+    pub fn values<'a>(&'a self, buffer: &'a mut Vec<f32>) -> Result<&'a [f32], RunError> {
+        self.values.get(buffer)
     }
 
     /// Puts transformed rows in place of the rows.
     ///
     /// # Errors
     /// When scratch cannot be written.
-    pub fn replace(&mut self, values: &[f32], space: &Space) -> Result<(), RunError> {
-        self.values.replace(values, space)
+    pub fn replace(&mut self, values: &[f32]) -> Result<(), RunError> {
+        self.values.replace(values, &self.space)
     }
 
-    /// The distances kept, if any, copied to `out`.
+    /// The tag of the notes, if there are any.
+    #[must_use]
+    pub fn noted(&self) -> Option<Tag> {
+        self.notes.as_ref().map(|(tag, _)| *tag)
+    }
+
+    /// Copies the notes to `out`, which is empty if there are none.
     ///
     /// # Errors
     /// When scratch cannot be read.
-    pub fn nearest(&self, space: &Space, out: &mut Vec<f32>) -> Result<Option<Covered>, RunError> {
-        let Some((covered, place)) = &self.nearest else { return Ok(None) };
-        let mut buffer = Vec::new();
-        let values = place.get(space, &mut buffer)?;
+    pub fn recall(&self, out: &mut Vec<f32>) -> Result<(), RunError> {
         out.clear();
-        out.extend_from_slice(values);
-        Ok(Some(*covered))
-    }
-
-    /// Keeps distances.
-    ///
-    /// # Errors
-    /// When scratch cannot be written.
-    pub fn keep_nearest(&mut self, covered: Covered, distances: &[f32], space: &Space) -> Result<(), RunError> {
-        if let Some((have, place)) = &mut self.nearest {
-            *have = covered;
-            return place.replace(distances, space);
+        match &self.notes {
+            Some((_, Place::Memory { values, .. })) => out.extend_from_slice(values),
+            Some((_, Place::Scratch { extent, len })) => {
+                out.resize(*len, 0.0);
+                extent.read(out)?;
+            }
+            None => {}
         }
-        self.nearest = Some((covered, Place::put(distances, space)?));
         Ok(())
     }
 
-    fn free(&self, space: &Space) {
-        self.values.free(space);
-        if let Some((_, place)) = &self.nearest {
-            place.free(space);
-        }
+    /// Keeps notes in place of earlier ones. After an error there are none.
+    ///
+    /// # Errors
+    /// When scratch cannot be written.
+    pub fn note(&mut self, tag: Tag, notes: &[f32]) -> Result<(), RunError> {
+        let place = match self.notes.take() {
+            Some((_, mut place)) => {
+                place.replace(notes, &self.space)?;
+                place
+            }
+            None => Place::put(notes, &self.space)?,
+        };
+        self.notes = Some((tag, place));
+        Ok(())
     }
 }
 
@@ -257,17 +303,11 @@ impl Builder {
             return Ok(());
         }
         let rows = self.pending.len() / self.dimension;
-        self.chunks.push(Chunk { first: self.rows, rows, values: Place::put(&self.pending, space)?, nearest: None });
+        let values = Place::put(&self.pending, space)?;
+        self.chunks.push(Chunk { first: self.rows, rows, space: space.clone(), values, notes: None });
         self.rows += rows as u64;
         self.pending.clear();
         Ok(())
-    }
-}
-
-/// Gives the memory of chunks back to the budget.
-pub fn free(chunks: &[Chunk], space: &Space) {
-    for chunk in chunks {
-        chunk.free(space);
     }
 }
 
@@ -297,25 +337,33 @@ mod tests {
                 let mut buffer = Vec::new();
                 for chunk in chunks {
                     prop_assert_eq!(chunk.first as usize * dimension, back.len());
-                    back.extend_from_slice(chunk.values(&space, &mut buffer).unwrap());
+                    back.extend_from_slice(chunk.values(&mut buffer).unwrap());
                 }
                 Ok(back)
             };
             prop_assert_eq!(&read(&chunks)?, &all);
             for chunk in &mut chunks {
                 let mut buffer = Vec::new();
-                let negated: Vec<f32> = chunk.values(&space, &mut buffer).unwrap().iter().map(|value| -value).collect();
-                chunk.replace(&negated, &space).unwrap();
+                let negated: Vec<f32> = chunk.values(&mut buffer).unwrap().iter().map(|value| -value).collect();
+                chunk.replace(&negated).unwrap();
                 let distances = vec![1.5f32; chunk.rows];
-                chunk.keep_nearest(Covered { round: 0, candidates: 3 }, &distances, &space).unwrap();
                 let mut out = Vec::new();
-                prop_assert_eq!(chunk.nearest(&space, &mut out).unwrap(), Some(Covered { round: 0, candidates: 3 }));
-                prop_assert_eq!(out, distances);
+                prop_assert_eq!(chunk.noted(), None);
+                for length in [1, 3, 2] {
+                    let tag = Tag { subject: 7, progress: length as u64 };
+                    let notes = distances.repeat(length);
+                    chunk.note(tag, &notes).unwrap();
+                    chunk.recall(&mut out).unwrap();
+                    prop_assert_eq!((chunk.noted(), &out), (Some(tag), &notes));
+                }
             }
             let negated: Vec<f32> = all.iter().map(|value| -value).collect();
             prop_assert_eq!(&read(&chunks)?, &negated);
-            free(&chunks, &space);
-            prop_assert_eq!(space.left.load(Ordering::Relaxed), budget as i64);
+            drop(chunks);
+            prop_assert_eq!(space.0.left.load(Ordering::Relaxed), budget as i64);
+            // All of scratch can be used again.
+            let scratch = space.0.scratch.lock().unwrap();
+            prop_assert_eq!(scratch.free.iter().map(|part| part.1 as u64 * 4).sum::<u64>(), scratch.end);
         }
     }
 }

@@ -152,13 +152,10 @@ impl Children {
         }
     }
 
-    /// How the run ended, if the coordinator left word: a summary, or an error that trying again cannot mend.
+    /// How the coordinator says that the run ended, if it left word.
     pub(super) fn outcome(&self) -> Option<Result<Summary, RunError>> {
         let text = std::fs::read(self.outcome_path()).ok()?;
-        match serde_json::from_slice::<Result<Summary, RunError>>(&text).ok()? {
-            Err(error) if error.is_transient() && self.restarts(Role::Coordinator) < TRANSIENT_RETRIES => None,
-            outcome => Some(outcome),
-        }
+        serde_json::from_slice(&text).ok()
     }
 
     /// Lets go of the leashes, waits, and kills what is left.
@@ -173,6 +170,3 @@ impl Children {
         self.directory.join("outcome.json")
     }
 }
-
-/// Times the coordinator is started again after it has given up for a passing reason.
-const TRANSIENT_RETRIES: u32 = 2;

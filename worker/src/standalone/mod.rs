@@ -3,10 +3,11 @@
 
 mod children;
 
-use std::{future::Future, path::PathBuf, process::ExitStatus, time::Duration};
+use std::{future::Future, path::PathBuf, time::Duration};
 
 use coterie_crds::resolved::ResolvedJob;
 use coterie_protocol::internal::{StatusRequest, StatusResponse};
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use self::children::{Children, News, Role};
 use crate::{
@@ -23,6 +24,8 @@ const ASK: Duration = Duration::from_millis(200);
 const GRACE: Duration = Duration::from_secs(5);
 /// Restarts of one process before the run is given up.
 const RESTARTS: u32 = 50;
+/// Times the coordinator is started again after it has given up for a passing reason.
+const RETRIES: u32 = 2;
 /// First pause before a restart; doubles up to a second.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
@@ -170,9 +173,9 @@ async fn supervise(
         children.start(Role::Worker(number), on_event)?;
     }
     let mut shutdown = std::pin::pin!(shutdown);
-    let mut ask = tokio::time::interval(ASK);
-    ask.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut observer = None;
+    let (sender, mut reports) = mpsc::channel(1);
+    // On a task of its own: a coordinator that does not answer must not make the launcher deaf.
+    let _watching = AbortOnDrop(tokio::spawn(watch(config.clone(), sender)));
     loop {
         tokio::select! {
             () = &mut shutdown => return Err(RunError::transient(
@@ -180,64 +183,75 @@ async fn supervise(
             )),
             news = children.news() => match news {
                 News::Line(line) => on_event(Event::Log(&line)),
-                News::Ended(role, status) => {
-                    if let (Role::Coordinator, Some(outcome)) = (role, children.outcome()) {
-                        return outcome;
-                    }
-                    if role != Role::Coordinator && status.success() {
-                        // It heard that the run is over before we did.
-                        continue;
-                    }
-                    restart(role, status, children, on_event).await?;
-                    if role == Role::Coordinator {
-                        // One that gave up has sent its workers home; the next one needs them again.
-                        for worker in (1..=launch.job.workers).map(Role::Worker) {
-                            if !children.runs(worker) {
-                                children.start(worker, on_event)?;
-                            }
+                News::Ended(Role::Coordinator, status) => {
+                    let how = match children.outcome() {
+                        Some(Err(error)) if error.is_transient() && children.restarts(Role::Coordinator) < RETRIES => {
+                            format!("{status}: {error}")
+                        }
+                        Some(outcome) => return outcome,
+                        None => status.to_string(),
+                    };
+                    restart(Role::Coordinator, how, children, on_event).await?;
+                    // One that gave up has sent its workers home; the next one needs them again.
+                    for worker in (1..=launch.job.workers).map(Role::Worker) {
+                        if !children.runs(worker) {
+                            children.start(worker, on_event)?;
                         }
                     }
                 }
+                // It heard that the run is over before we did.
+                News::Ended(Role::Worker(_), status) if status.success() => {}
+                News::Ended(role, status) => restart(role, status.to_string(), children, on_event).await?,
             },
-            _ = ask.tick() => {
-                if let Some(progress) = progress(config, &mut observer).await {
-                    on_event(Event::Progress(&progress));
-                }
-            }
+            Some(progress) = reports.recv() => on_event(Event::Progress(&progress)),
         }
     }
 }
 
 async fn restart(
     role: Role,
-    status: ExitStatus,
+    how: String,
     children: &mut Children,
     on_event: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Result<(), RunError> {
     let name = role.name();
-    on_event(Event::Died { name: &name, how: status.to_string() });
     let restarts = children.restarts(role);
     if restarts >= RESTARTS {
-        return Err(RunError::transient(format!(
-            "{name} ended {restarts} times ({status}); its messages above say why"
-        )));
+        return Err(RunError::transient(format!("{name} ended {restarts} times ({how}); its messages above say why")));
     }
+    on_event(Event::Died { name: &name, how });
     tokio::time::sleep(RESTART_PAUSE * (1 << restarts.min(3))).await;
     children.start(role, on_event)
 }
 
-/// Asks the coordinator; forgets the connection when it fails.
-async fn progress(config: &RunConfig, observer: &mut Option<observe::Observer>) -> Option<Progress> {
-    if observer.is_none() {
-        *observer = observe::connect(config).await.ok();
-    }
-    let asked = observer.as_mut()?.status(StatusRequest { run: config.run.clone() }).await;
-    match asked {
-        Ok(response) => Some(Progress::from(response.into_inner())),
-        Err(_) => {
-            *observer = None;
-            None
+/// Asks the coordinator how it goes, again and again.
+async fn watch(config: RunConfig, reports: mpsc::Sender<Progress>) {
+    let mut ask = tokio::time::interval(ASK);
+    ask.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut observer = None;
+    loop {
+        ask.tick().await;
+        if observer.is_none() {
+            observer = observe::connect(&config).await.ok();
         }
+        let Some(asked) = &mut observer else { continue };
+        match asked.status(StatusRequest { run: config.run.clone() }).await {
+            Ok(response) => {
+                if reports.send(Progress::from(response.into_inner())).await.is_err() {
+                    return;
+                }
+            }
+            // It may be another coordinator at another address the next time.
+            Err(_) => observer = None,
+        }
+    }
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
