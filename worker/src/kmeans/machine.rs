@@ -269,7 +269,7 @@ impl KMeansMachine {
                 self.job.source.uri, self.rows, self.params.clusters
             )));
         }
-        if let Some(column) = prepared.max_abs.iter().position(|most| !(*most <= LARGEST)) {
+        if let Some(column) = prepared.max_abs.iter().position(|most| *most > LARGEST) {
             return Err(RunError::data(format!(
                 "{}: values of up to {:e} in column {column} (after the feature steps) are too large: their squares exceed \
                  the range of 32-bit numbers; add standardize to spec.features or change the unit",

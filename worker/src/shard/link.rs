@@ -59,10 +59,10 @@ async fn channel(config: &RunConfig, timeout: Option<Duration>) -> Result<Channe
     let failed = |error: &dyn std::error::Error| {
         RunError::transient(format!("connect to the coordinator {address}: {}", chain(error)))
     };
+    let tls = tls::client(&config.tls)?.timeout(CONNECT);
     let mut endpoint = Endpoint::from_shared(format!("https://{address}"))
-        .and_then(|endpoint| Ok((endpoint, tls::client(&config.tls))))
-        .map_err(|error| failed(&error))
-        .and_then(|(endpoint, tls)| endpoint.tls_config(tls?.timeout(CONNECT)).map_err(|error| failed(&error)))?
+        .and_then(|endpoint| endpoint.tls_config(tls))
+        .map_err(|error| failed(&error))?
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(Duration::from_secs(10))

@@ -3,7 +3,7 @@
 
 mod children;
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{future::Future, path::PathBuf, process::ExitStatus, time::Duration};
 
 use coterie_crds::resolved::ResolvedJob;
 use coterie_protocol::internal::{StatusRequest, StatusResponse};
@@ -24,6 +24,8 @@ const ASK: Duration = Duration::from_millis(200);
 const GRACE: Duration = Duration::from_secs(5);
 /// Restarts of one process before the run is given up.
 const RESTARTS: u32 = 50;
+/// The same for a process that ended with an error of its own.
+const RESTARTS_AFTER_ERRORS: u32 = 6;
 /// Times the coordinator is started again after it has given up for a passing reason.
 const RETRIES: u32 = 2;
 /// First pause before a restart; doubles up to a second.
@@ -191,7 +193,7 @@ async fn supervise(
                         Some(outcome) => return outcome,
                         None => status.to_string(),
                     };
-                    restart(Role::Coordinator, how, children, on_event).await?;
+                    restart(Role::Coordinator, (status, how), children, on_event).await?;
                     // One that gave up has sent its workers home; the next one needs them again.
                     for worker in (1..=launch.job.workers).map(Role::Worker) {
                         if !children.runs(worker) {
@@ -201,7 +203,7 @@ async fn supervise(
                 }
                 // It heard that the run is over before we did.
                 News::Ended(Role::Worker(_), status) if status.success() => {}
-                News::Ended(role, status) => restart(role, status.to_string(), children, on_event).await?,
+                News::Ended(role, status) => restart(role, (status, status.to_string()), children, on_event).await?,
             },
             Some(progress) = reports.recv() => on_event(Event::Progress(&progress)),
         }
@@ -210,13 +212,15 @@ async fn supervise(
 
 async fn restart(
     role: Role,
-    how: String,
+    (status, how): (ExitStatus, String),
     children: &mut Children,
     on_event: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Result<(), RunError> {
     let name = role.name();
     let restarts = children.restarts(role);
-    if restarts >= RESTARTS {
+    // A process that gave up by itself will do so again, other than one that was killed.
+    let most = if status.code().is_some() { RESTARTS_AFTER_ERRORS } else { RESTARTS };
+    if restarts >= most {
         return Err(RunError::transient(format!("{name} ended {restarts} times ({how}); its messages above say why")));
     }
     on_event(Event::Died { name: &name, how });
