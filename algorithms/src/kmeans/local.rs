@@ -3,7 +3,8 @@
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
 
-use super::{Centroids, Farthest, Partial, assign, relocate, squared_distance, threshold, update};
+use super::{Centroids, Farthest, Partial, PruneBuffers, Pruner, RowBounds};
+use super::{assign, relocate, squared_distance, threshold, update};
 use crate::features::Moments;
 use crate::fixed::Scale;
 use crate::metric::Metric;
@@ -86,7 +87,8 @@ pub fn fit(points: ArrayView2<'_, f32>, initial: ArrayView2<'_, f32>, params: &P
 
 /// Lloyd's algorithm on rows as they are (row-major), from given centroids (k x d).
 ///
-/// This is the twin of a sharded run: the same building blocks, everything at once. Rows should be centred, or of unit
+/// This is the twin of a sharded run: the same building blocks, everything at once. Rows whose label provably stays are
+/// skipped where that pays, which changes no bit of the result. Rows should be centred, or of unit
 /// length for [`Metric::Cosine`]. Convergence is judged as scikit-learn does: the centroids' squared movement is at most
 /// `tolerance` times the mean variance of the columns. The labels and inertia belong to the final centroids.
 ///
@@ -110,26 +112,30 @@ pub fn lloyd(
     let threshold = threshold(tolerance, &moments.variance());
 
     let mut centroids = Centroids::new(dimension, initial);
-    let mut labels = vec![0; n];
+    let mut passes = Passes::new(points, dimension, centroids.len());
     let mut iterations = 0;
     let mut converged = false;
     while iterations < max_iterations && !converged {
-        let mut partial = pass(&centroids, &scale, points, &mut labels);
-        let empty = partial.empty();
-        if !empty.is_empty() {
-            let far = farthest(&centroids, points, &labels, centroids.len());
+        passes.assign(&centroids);
+        passes.sum(&scale);
+        let empty = passes.sums.empty();
+        let step = if empty.is_empty() {
+            update(metric, &centroids, &passes.sums, &scale)
+        } else {
+            let far = farthest(&centroids, points, &passes.labels, centroids.len());
+            let mut partial = passes.sums.clone();
             relocate(&mut partial, &empty, &far.into_sorted(), &scale);
-        }
-        let step = update(metric, &centroids, &partial, &scale);
+            update(metric, &centroids, &partial, &scale)
+        };
         centroids = Centroids::new(dimension, step.centroids);
         iterations += 1;
         converged = step.shift <= threshold;
     }
-    let last = pass(&centroids, &scale, points, &mut labels);
+    passes.assign(&centroids);
     Fit {
         centroids: centroids.values().to_vec(),
-        labels,
-        inertia: scale.distance2(last.inertia),
+        inertia: scale.distance2(passes.inertia(&centroids, &scale)),
+        labels: passes.labels,
         iterations,
         converged,
     }
@@ -148,22 +154,104 @@ fn bounds(points: &[f32], dimension: usize) -> (Vec<f32>, Vec<f32>) {
     bounds
 }
 
-/// Assigns all rows and sums them up.
-fn pass(centroids: &Centroids, scale: &Scale, points: &[f32], labels: &mut [u32]) -> Partial {
-    let d = centroids.dimension();
-    let nothing = || Partial::new(centroids.len(), d);
-    points
-        .par_chunks(CHUNK * d)
-        .zip(labels.par_chunks_mut(CHUNK))
-        .fold(nothing, |mut partial, (rows, labels)| {
-            assign(centroids, rows, labels);
+/// The passes over all rows, each of which knows what the one before found out.
+struct Passes<'a> {
+    points: &'a [f32],
+    dimension: usize,
+    labels: Vec<u32>,
+    upper: Vec<f32>,
+    lower: Vec<f32>,
+    /// Those of the last pass.
+    centroids: Option<Centroids>,
+    /// What changed in each chunk in the last pass: positions in the chunk and old labels.
+    changes: Vec<Vec<(u32, u32)>>,
+    /// Sums and counts under the labels; the inertia is not kept.
+    sums: Partial,
+}
+
+impl<'a> Passes<'a> {
+    fn new(points: &'a [f32], dimension: usize, k: usize) -> Self {
+        let n = points.len() / dimension;
+        Self {
+            points,
+            dimension,
+            labels: vec![0; n],
+            upper: vec![0.0; n],
+            lower: vec![0.0; n],
+            centroids: None,
+            changes: Vec::new(),
+            sums: Partial::new(k, dimension),
+        }
+    }
+
+    /// Labels all rows.
+    fn assign(&mut self, centroids: &Centroids) {
+        let (n, k, d) = (self.labels.len(), centroids.len(), self.dimension);
+        // With few rows for each centroid, the distances between centroids would cost more than they spare; and small
+        // centroids are quicker to look at than bounds.
+        if n < 16 * k || k * d < 2048 {
+            let chunks = self.points.par_chunks(CHUNK * d).zip(self.labels.par_chunks_mut(CHUNK));
+            chunks.for_each(|(rows, labels)| assign(centroids, rows, labels));
+            return;
+        }
+        let previous = self.centroids.replace(centroids.clone());
+        let pruner = Pruner::new(centroids.clone(), previous.as_ref());
+        let bounds = self.labels.par_chunks_mut(CHUNK).zip(self.upper.par_chunks_mut(CHUNK));
+        let bounds = bounds.zip(self.lower.par_chunks_mut(CHUNK));
+        let chunks = self.points.par_chunks(CHUNK * d).zip(bounds);
+        let work = |(buffers, survivors): &mut (PruneBuffers, Vec<u32>), (rows, ((labels, upper), lower))| {
+            let mut bounds = RowBounds { labels, upper, lower };
+            let mut changes = Vec::new();
+            if previous.is_some() {
+                pruner.drift(&mut bounds, survivors);
+                pruner.settle(rows, &mut bounds, survivors, &mut changes, buffers);
+            } else {
+                pruner.fresh(rows, &mut bounds, buffers);
+            }
+            changes
+        };
+        let changes: Vec<_> = chunks.map_init(Default::default, work).collect();
+        self.changes = if previous.is_some() { changes } else { Vec::new() };
+    }
+
+    /// Brings the sums up to date with the labels. Once per [`Self::assign`].
+    fn sum(&mut self, scale: &Scale) {
+        let d = self.dimension;
+        let count: usize = self.changes.iter().map(Vec::len).sum();
+        if self.changes.is_empty() || count > self.labels.len() / 16 {
+            let nothing = || Partial::new(self.sums.counts.len(), d);
+            let add = |mut partial: Partial, (rows, labels): (&[f32], &[u32])| {
+                partial.add_rows_only(scale, rows, labels);
+                partial
+            };
+            let chunks = self.points.par_chunks(CHUNK * d).zip(self.labels.par_chunks(CHUNK));
+            self.sums = chunks.fold(nothing, add).reduce(nothing, merged);
+            return;
+        }
+        for (chunk, changes) in self.changes.iter().enumerate() {
+            for &(position, old) in changes {
+                let i = chunk * CHUNK + position as usize;
+                self.sums.move_row(scale, &self.points[i * d..][..d], old, self.labels[i]);
+            }
+        }
+    }
+
+    /// The sum of the squared distances of all rows to their centroids, in the scale's units.
+    fn inertia(&self, centroids: &Centroids, scale: &Scale) -> i128 {
+        let d = self.dimension;
+        let nothing = || Partial::new(centroids.len(), d);
+        let add = |mut partial: Partial, (rows, labels): (&[f32], &[u32])| {
             partial.add_rows(centroids, scale, rows, labels);
             partial
-        })
-        .reduce(nothing, |mut a, b| {
-            a.merge(&b);
-            a
-        })
+        };
+        let chunks = self.points.par_chunks(CHUNK * d).zip(self.labels.par_chunks(CHUNK));
+        chunks.fold(nothing, add).reduce(nothing, merged).inertia
+    }
+}
+
+fn merged(mut a: Partial, b: Partial) -> Partial {
+    a.merge(&b);
+    a
 }
 
 /// The `m` rows farthest from their centroids.
@@ -177,4 +265,42 @@ fn farthest(centroids: &Centroids, points: &[f32], labels: &[u32], m: usize) -> 
         }
     }
     far
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Purpose, Stream};
+
+    /// Against the same without any memory of earlier passes; equal centroids make clusters without rows.
+    #[test]
+    #[cfg_attr(miri, ignore = "slow")]
+    fn pruning_changes_nothing() {
+        let (n, d, k) = (9000, 60, 40);
+        let stream = Stream::new(5, Purpose::Generate, 0);
+        let number = |i: usize| (stream.uniform(i as u64) - 0.5) as f32;
+        let points: Vec<f32> = (0..n * d).map(|i| number(i / d % 25 * d + i % d) + 1.5 * number(9999 + i)).collect();
+        let initial = [&points[..(k - 2) * d], &points[..2 * d]].concat();
+        let (minimum, maximum) = bounds(&points, d);
+        let largest: Vec<f32> = minimum.iter().zip(&maximum).map(|(a, b)| a.abs().max(b.abs())).collect();
+        let scale = Scale::new(&largest, n as u64);
+        let mut centroids = Centroids::new(d, initial.clone());
+        let mut labels = vec![0; n];
+        for iterations in 0..25 {
+            assign(&centroids, &points, &mut labels);
+            let mut partial = Partial::new(k, d);
+            partial.add_rows(&centroids, &scale, &points, &labels);
+            if iterations % 6 == 0 {
+                let fit = lloyd(&points, d, initial.clone(), Metric::Euclidean, iterations, -1.0);
+                assert_eq!(fit.centroids, centroids.values());
+                assert_eq!(fit.labels, labels);
+                assert_eq!(fit.inertia, scale.distance2(partial.inertia));
+            }
+            let empty = partial.empty();
+            assert_eq!(empty.is_empty(), iterations > 0);
+            let far = farthest(&centroids, &points, &labels, k);
+            relocate(&mut partial, &empty, &far.into_sorted(), &scale);
+            centroids = Centroids::new(d, update(Metric::Euclidean, &centroids, &partial, &scale).centroids);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! The data may be far larger than one machine, so the algorithm is given as building blocks without loops over shards:
 //!
 //! - [`Centroids`] and [`assign`]: the assignment step for a block of rows;
+//! - [`Pruner`]: the same labels for less work, by bounds of distances kept from pass to pass;
 //! - [`Partial`]: what a block contributes to the update step, with a merge that is exact in any order;
 //! - [`update`] and [`relocate`]: the update step, once all partials are merged;
 //! - [`init`]: samples, k-means++ and k-means|| from which the first centroids come.
@@ -10,6 +11,7 @@
 //! [`local::lloyd`] puts them together in one process; [`naive`] holds slow obvious versions that the tests compare with.
 
 mod assign;
+mod bounds;
 mod centroids;
 pub mod init;
 pub(crate) mod kernel;
@@ -20,7 +22,8 @@ mod relocate;
 mod update;
 
 pub use assign::{assign, assign_two, nearest, squared_distance};
+pub use bounds::{PruneBuffers, Pruner, RowBounds};
 pub use centroids::Centroids;
-pub use partial::Partial;
+pub use partial::{Partial, inertia_of};
 pub use relocate::{Far, Farthest, relocate};
 pub use update::{Update, threshold, update};

@@ -63,6 +63,36 @@ impl Partial {
         self.inertia += kernel::accumulate(centroids, scale, rows, labels, &mut self.sums);
     }
 
+    /// Adds the sums and counts of rows (row-major) with their labels, for passes that need no inertia.
+    ///
+    /// # Panics
+    /// If the shapes do not agree, or a label is k or more.
+    pub fn add_rows_only(&mut self, scale: &Scale, rows: &[f32], labels: &[u32]) {
+        let d = self.dimension as usize;
+        assert_eq!(scale.dimension(), d, "scale of another dimension");
+        assert_eq!(rows.len(), labels.len() * d, "rows and labels disagree");
+        for &label in labels {
+            self.counts[label as usize] += 1;
+        }
+        kernel::add(scale, rows, labels, &mut self.sums);
+    }
+
+    /// Takes a row that was added with label `from` out of that cluster's sum and count, and adds it to those of `to`.
+    ///
+    /// This leaves the sums and counts of all rows under the new labels, exactly. The inertia is not touched.
+    ///
+    /// # Panics
+    /// If the shapes do not agree, a label is k or more, or cluster `from` has no rows.
+    pub fn move_row(&mut self, scale: &Scale, row: &[f32], from: u32, to: u32) {
+        let d = self.dimension as usize;
+        assert_eq!(scale.dimension(), d, "scale of another dimension");
+        assert_eq!(row.len(), d, "row of another dimension");
+        assert!(self.counts[from as usize] > 0, "no row in cluster {from}");
+        self.counts[from as usize] -= 1;
+        self.counts[to as usize] += 1;
+        kernel::move_row(scale, row, from, to, &mut self.sums);
+    }
+
     /// Number of rows seen.
     pub fn rows(&self) -> u64 {
         self.counts.iter().sum()
@@ -72,4 +102,32 @@ impl Partial {
     pub fn empty(&self) -> Vec<u32> {
         (0u32..).zip(&self.counts).filter(|&(_, &count)| count == 0).map(|(cluster, _)| cluster).collect()
     }
+}
+
+/// The sum of the squared distances of all rows to `centroids`, from sums and counts alone.
+///
+/// `total_squares` is the sum of the squared lengths of the rows that are in `partial`; its inertia is not looked at. The
+/// result is `total - 2 sum c_k . S_k + sum n_k |c_k|^2` in `f64`, clusters and columns in order, at least zero. Rows should
+/// be centred: the absolute error is some 2^-40 of the total (the sums' precision, and the terms cancel), where
+/// [`Partial::add_rows`] is precise relative to the inertia itself.
+///
+/// # Panics
+/// If the shapes do not agree.
+pub fn inertia_of(centroids: &Centroids, partial: &Partial, scale: &Scale, total_squares: f64) -> f64 {
+    let d = centroids.dimension();
+    assert_eq!(partial.dimension as usize, d, "partial of another dimension");
+    assert_eq!(partial.counts.len(), centroids.len(), "another number of clusters");
+    assert_eq!(scale.dimension(), d, "scale of another dimension");
+    let mut change = 0.0;
+    let clusters = centroids.values().chunks_exact(d).zip(partial.sums.chunks_exact(d)).zip(&partial.counts);
+    for ((centroid, sums), &count) in clusters {
+        let (mut product, mut square) = (0.0, 0.0);
+        for ((&c, &sum), factor) in centroid.iter().zip(sums).zip(scale.factors()) {
+            let c = f64::from(c);
+            product += c * (sum as f64 / factor);
+            square += c * c;
+        }
+        change += count as f64 * square - 2.0 * product;
+    }
+    (total_squares + change).max(0.0)
 }

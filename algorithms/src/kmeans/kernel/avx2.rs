@@ -87,6 +87,52 @@ impl Best {
     }
 }
 
+/// The two best scores of each of eight lanes so far, and whose the best is.
+#[derive(Clone, Copy)]
+struct BestTwo {
+    best: Best,
+    second: __m256,
+}
+
+impl BestTwo {
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    fn none() -> Self {
+        Self { best: Best::none(), second: _mm256_set1_ps(f32::NEG_INFINITY) }
+    }
+
+    /// As [`Best::take`].
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    fn take(&mut self, scores: [__m256; 2], labels: [__m256i; 2]) {
+        let high = _mm256_max_ps(scores[1], scores[0]);
+        let low = _mm256_min_ps(scores[1], scores[0]);
+        // Of four numbers, the greater in each of two pairs known: the second greatest.
+        let low = _mm256_max_ps(low, _mm256_min_ps(high, self.best.score));
+        self.second = _mm256_max_ps(self.second, low);
+        self.best.take(scores, labels);
+    }
+
+    /// The two best scores of all lanes.
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    fn scores(self) -> [f32; 2] {
+        let (mut high, mut low) = (self.best.score, self.second);
+        macro_rules! with {
+            ($permute:expr) => {{
+                let (other_high, other_low) = ($permute(high), $permute(low));
+                let between = _mm256_min_ps(high, other_high);
+                high = _mm256_max_ps(high, other_high);
+                low = _mm256_max_ps(between, _mm256_max_ps(low, other_low));
+            }};
+        }
+        with!(|v| _mm256_permute2f128_ps::<1>(v, v));
+        with!(|v| _mm256_permute_ps::<0b01_00_11_10>(v));
+        with!(|v| _mm256_permute_ps::<0b10_11_00_01>(v));
+        [_mm256_cvtss_f32(high), _mm256_cvtss_f32(low)]
+    }
+}
+
 /// Runs `$body` for each tile of a chunk of `$n` rows, with `$r` the tile's first row and `$scores` its scores.
 macro_rules! tiles {
     ($panel:expr, $rows:expr, $n:expr, |$r:ident, $scores:ident| $body:expr) => {{
@@ -141,6 +187,34 @@ pub(super) fn assign(panels: &Panels, rows: &[f32], labels: &mut [u32]) {
         }
         for (label, best) in labels.iter_mut().zip(&best) {
             *label = best.label();
+        }
+    }
+}
+
+/// See [`super::assign_scores`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn assign_scores(panels: &Panels, rows: &[f32], labels: &mut [u32], scores: &mut [[f32; 2]]) {
+    let d = panels.dimension();
+    let most = panels.chunk(ROWS, CHUNK);
+    let mut best = [BestTwo::none(); CHUNK];
+    let blocks = rows.chunks(most * d).zip(labels.chunks_mut(most)).zip(scores.chunks_mut(most));
+    for ((rows, labels), top) in blocks {
+        let n = labels.len();
+        best[..n].fill(BestTwo::none());
+        let mut ahead = Ahead::new(panels, rows, ROWS, 1);
+        for panel in panels.iter() {
+            let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            let low = _mm256_add_epi32(_mm256_set1_epi32(panel.first as i32), lanes);
+            let ids = [low, _mm256_add_epi32(low, _mm256_set1_epi32(8))];
+            tiles!(panel, rows, n, |first, scores| {
+                ahead.fetch();
+                for (best, scores) in best[first..][..scores.len()].iter_mut().zip(scores) {
+                    best.take(scores, ids);
+                }
+            });
+        }
+        for ((label, top), best) in labels.iter_mut().zip(top).zip(&best) {
+            (*label, *top) = (best.best.label(), best.scores());
         }
     }
 }

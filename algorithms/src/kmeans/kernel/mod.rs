@@ -29,7 +29,7 @@ mod widened;
 pub(crate) use moments::{COARSE_BITS, FINE_BITS, cross_products, squares};
 pub(crate) use pairs::{CHUNK as PAIR_CHUNK, Groups, Trials, distance_sums, trial_distances};
 pub(crate) use panels::{Panels, WIDTH};
-pub(crate) use rows::{accumulate, project, squared_distance};
+pub(crate) use rows::{accumulate, add, distances, move_row, project, squared_distance};
 
 /// The instructions that the assignment step uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +94,36 @@ pub(crate) fn assign_at(level: Level, panels: &Panels, rows: &[f32], labels: &mu
         // SAFETY: the machine has these instructions, as was asserted.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { avx512::assign(panels, rows, labels) },
+    }
+}
+
+/// [`assign`], with the best and the second best score of each row (minus infinity where there is one centroid).
+pub(crate) fn assign_scores(panels: &Panels, rows: &[f32], labels: &mut [u32], scores: &mut [[f32; 2]]) {
+    assign_scores_at(Level::best(), panels, rows, labels, scores);
+}
+
+/// [`assign_scores`] with chosen instructions.
+///
+/// # Panics
+/// If the machine lacks them, or the shapes do not agree.
+pub(crate) fn assign_scores_at(
+    level: Level,
+    panels: &Panels,
+    rows: &[f32],
+    labels: &mut [u32],
+    scores: &mut [[f32; 2]],
+) {
+    assert_eq!(rows.len(), labels.len() * panels.dimension(), "rows and labels disagree");
+    assert_eq!(labels.len(), scores.len(), "labels and scores disagree");
+    assert!(level.is_available(), "the machine lacks {level:?}");
+    match level {
+        Level::Portable => portable::assign_scores(panels, rows, labels, scores),
+        // SAFETY: the machine has these instructions, as was asserted.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { avx2::assign_scores(panels, rows, labels, scores) },
+        // SAFETY: the machine has these instructions, as was asserted. Those of AVX2 come with those of AVX-512.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { avx2::assign_scores(panels, rows, labels, scores) },
     }
 }
 

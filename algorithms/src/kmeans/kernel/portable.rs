@@ -65,6 +65,19 @@ pub(super) fn assign(panels: &Panels, rows: &[f32], labels: &mut [u32]) {
     }
 }
 
+/// See [`super::assign_scores`].
+pub(super) fn assign_scores(panels: &Panels, rows: &[f32], labels: &mut [u32], scores: &mut [[f32; 2]]) {
+    let most = panels.chunk(ROWS, CHUNK);
+    let blocks = rows.chunks(most * panels.dimension()).zip(labels.chunks_mut(most)).zip(scores.chunks_mut(most));
+    for ((rows, labels), scores) in blocks {
+        let mut top = [Two::NONE; CHUNK];
+        chunk(panels, rows, |row, panel, scores| top[row].take(panel.first, &scores[..panel.len]));
+        for ((label, scores), top) in labels.iter_mut().zip(scores).zip(&top) {
+            (*label, *scores) = (top.labels[0], top.scores);
+        }
+    }
+}
+
 /// See [`super::assign_two`].
 pub(super) fn assign_two(panels: &Panels, rows: &[f32], best: &mut [u32], second: &mut [u32]) {
     let most = panels.chunk(ROWS, CHUNK);

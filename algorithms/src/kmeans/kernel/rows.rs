@@ -61,6 +61,76 @@ widened! {
     }
 }
 
+/// Adds a row's quantised values to sums, by `$add`.
+macro_rules! columns {
+    ($factors:expr, $limit:expr, $row:expr, $sums:expr, $add:ident) => {{
+        let (whole_factors, rest_factors) = $factors.as_chunks::<LANES>();
+        let (whole_row, rest_row) = $row.as_chunks::<LANES>();
+        let (whole_sums, rest_sums) = $sums.as_chunks_mut::<LANES>();
+        for ((x, f), s) in whole_row.iter().zip(whole_factors).zip(whole_sums) {
+            for lane in 0..LANES {
+                s[lane] = s[lane].$add(quantize(f64::from(x[lane]) * f[lane], $limit));
+            }
+        }
+        // Straight-line code, as in `accumulate`.
+        for lane in 0..LANES {
+            let (Some(&x), Some(&f), Some(s)) = (rest_row.get(lane), rest_factors.get(lane), rest_sums.get_mut(lane))
+            else {
+                break;
+            };
+            *s = s.$add(quantize(f64::from(x) * f, $limit));
+        }
+    }};
+}
+
+widened! {
+    /// Adds quantised rows to their clusters' sums.
+    ///
+    /// # Panics
+    /// If a label is out of range.
+    pub(crate) fn add(scale: &Scale, rows: &[f32], labels: &[u32], sums: &mut [i64]) {
+        let factors = scale.factors();
+        let (d, limit) = (factors.len(), scale.limit());
+        for (row, &label) in rows.chunks_exact(d).zip(labels) {
+            columns!(factors, limit, row, sums[label as usize * d..][..d], wrapping_add);
+        }
+    }
+}
+
+widened! {
+    /// Takes a quantised row out of one cluster's sums and adds it to another's.
+    ///
+    /// # Panics
+    /// If a label is out of range.
+    pub(crate) fn move_row(scale: &Scale, row: &[f32], from: u32, to: u32, sums: &mut [i64]) {
+        let factors = scale.factors();
+        let (d, limit) = (factors.len(), scale.limit());
+        columns!(factors, limit, row, sums[from as usize * d..][..d], wrapping_sub);
+        columns!(factors, limit, row, sums[to as usize * d..][..d], wrapping_add);
+    }
+}
+
+widened! {
+    /// The squared distances of some rows, given by their positions, to the centroids of their labels.
+    ///
+    /// # Panics
+    /// If a position or a label is out of range.
+    pub(crate) fn distances(
+        centroids: &Centroids,
+        rows: &[f32],
+        labels: &[u32],
+        positions: &[u32],
+        squares: &mut Vec<f64>,
+    ) {
+        let d = centroids.dimension();
+        squares.clear();
+        squares.extend(positions.iter().map(|&position| {
+            let i = position as usize;
+            lanes::squared_distance(&rows[i * d..][..d], centroids.row(labels[i] as usize))
+        }));
+    }
+}
+
 widened! {
     /// Squared distance of two rows.
     pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {

@@ -10,8 +10,8 @@
 use proptest::prelude::*;
 
 use super::widened::both;
-use super::{Groups, Level, Trials, accumulate, assign_at, assign_two_at};
-use super::{cross_products, distance_sums, project, squared_distance, squares, trial_distances};
+use super::{Groups, Level, Trials, accumulate, add, assign_at, assign_scores_at, assign_two_at};
+use super::{cross_products, distance_sums, distances, project, squared_distance, squares, trial_distances};
 use crate::fixed::Scale;
 use crate::kmeans::{Centroids, naive};
 
@@ -34,6 +34,17 @@ fn check(dimension: usize, centroids: &[f32], rows: &[f32]) {
         assign_two_at(level, packed.panels(), rows, &mut best, &mut second);
         assert_eq!(best, first, "{level:?}");
         assert_eq!(second, runner_up, "{level:?}");
+        let mut scores = vec![[f32::NAN; 2]; n];
+        best.fill(7);
+        assign_scores_at(level, packed.panels(), rows, &mut best, &mut scores);
+        assert_eq!(best, first, "{level:?}");
+        for ((row, ranking), scores) in rows.chunks_exact(dimension).zip(&rankings).zip(&scores) {
+            let score = |place: usize| {
+                let of = |&i: &u32| naive::score(row, packed.row(i as usize));
+                ranking.get(place).map_or(f32::NEG_INFINITY, of)
+            };
+            assert_eq!(scores, &[score(0), score(1)], "{level:?}");
+        }
     }
 }
 
@@ -161,7 +172,22 @@ fn check_sums(d: usize, centroids: &[f32], rows: &[f32], within: f32, many: u64)
         let inertia = accumulate(&packed, &scale, rows, &labels, &mut sums);
         (sums, inertia)
     }));
+    let only = same(both(|| {
+        let mut only = vec![0; packed.len() * d];
+        add(&scale, rows, &labels, &mut only);
+        only
+    }));
+    assert_eq!(only, sums);
     assert_eq!(ours, (sums, inertia));
+    let positions: Vec<u32> = (0..labels.len() as u32).rev().collect();
+    let squares = same(both(|| {
+        let mut squares = Vec::new();
+        distances(&packed, rows, &labels, &positions, &mut squares);
+        squares.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+    }));
+    for ((row, &label), square) in rows.chunks_exact(d).zip(&labels).zip(squares.into_iter().rev()) {
+        assert_eq!(square, naive::squared_distance(row, packed.row(label as usize)).to_bits());
+    }
     for (a, b) in rows.chunks_exact(d).zip(centroids.chunks_exact(d)) {
         let ours = same(both(|| squared_distance(a, b).to_bits()));
         assert_eq!(ours, naive::squared_distance(a, b).to_bits());

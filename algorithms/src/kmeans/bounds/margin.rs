@@ -1,0 +1,90 @@
+//! How much farther than its label another centroid must be to lose in the kernel, and outward rounding.
+
+use super::{Centroids, squared_distance};
+
+/// Distances and lengths from here on are given up, as their products could overflow an `f32`.
+const LIMIT: f32 = (1u64 << 62) as f32;
+/// Makes up for the roundings of a few `f64` operations, with much to spare.
+const SPARE: f64 = 1.0 + 1.0 / (1u64 << 20) as f64;
+
+/// The margin of squared distances, `4 E` of the [module's documentation](super), as a function of label and upper bound.
+#[derive(Clone, Debug)]
+pub(super) struct Margin {
+    /// `4 g C`.
+    slope: f64,
+    /// `4 g (C |c| + C^2 / 2) + 4 (d + 2) 2^-149` of each centroid c.
+    offsets: Vec<f64>,
+}
+
+impl Margin {
+    pub(super) fn new(centroids: &Centroids) -> Self {
+        let d = centroids.dimension();
+        let roundings = (d + 2) as f64 / (1u64 << 24) as f64;
+        let g = if roundings < 0.5 { SPARE * roundings / (1.0 - roundings) } else { f64::INFINITY };
+        let zero = vec![0.0; d];
+        let lengths: Vec<f64> = centroids
+            .values()
+            .chunks_exact(d)
+            .map(|centroid| f64::from(upper_from_square(squared_distance(centroid, &zero), d)))
+            .collect();
+        let longest = lengths.iter().copied().fold(0.0, f64::max);
+        let least = 4.0 * (d + 2) as f64 * f64::from(f32::from_bits(1));
+        let offset = |length: &f64| SPARE * (4.0 * g * longest * (length + 0.5 * longest) + least);
+        Self { slope: SPARE * 4.0 * g * longest, offsets: lengths.iter().map(offset).collect() }
+    }
+
+    /// By how much the square of another distance must exceed that of the label's.
+    #[inline(always)]
+    pub(super) fn width(&self, label: u32, upper: f32) -> f64 {
+        self.slope * f64::from(upper) + self.offsets[label as usize]
+    }
+
+    /// Whether a row with these bounds surely has this label. Never where something is infinite but `lower`, or not a number.
+    #[inline(always)]
+    pub(super) fn holds(&self, label: u32, upper: f32, lower: f32) -> bool {
+        let (u, l) = (f64::from(upper), f64::from(lower));
+        // The squares are exact; the difference is off by 2^-53 of itself, which the margin makes up for.
+        l * l - u * u > self.width(label, upper)
+    }
+}
+
+/// `value`, or infinity if it is too large to be trusted.
+#[inline(always)]
+pub(super) fn limited(value: f32) -> f32 {
+    if value < LIMIT { value } else { f32::INFINITY }
+}
+
+/// The least `f32` that is not below `value`, which is not negative. There is no branch, as nobody could guess it.
+#[inline(always)]
+fn up(value: f64) -> f32 {
+    let near = value as f32;
+    f32::from_bits(near.to_bits() + u32::from(f64::from(near) < value))
+}
+
+/// The greatest `f32` that is not above `value`, which is not negative.
+#[inline(always)]
+fn down(value: f64) -> f32 {
+    let near = value as f32;
+    f32::from_bits(near.to_bits() - u32::from(f64::from(near) > value))
+}
+
+/// How far a sum of `d` squares in `f64`, and a few operations more, can be off, relative to itself.
+#[inline(always)]
+fn slack(d: usize) -> f64 {
+    (d + 16) as f64 * f64::EPSILON
+}
+
+/// An upper bound of a distance, from its computed square.
+#[inline(always)]
+pub(super) fn upper_from_square(square: f64, d: usize) -> f32 {
+    limited(up((square * (1.0 + slack(d))).sqrt() * (1.0 + f64::EPSILON)))
+}
+
+/// A lower bound of a distance whose computed square is at least `square - less`.
+#[inline(always)]
+pub(super) fn lower_from_square(square: f64, less: f64, d: usize) -> f32 {
+    let least = square * (1.0 - slack(d)) - less;
+    // Zero also where it is not a number.
+    let least = if least > 0.0 { least } else { 0.0 };
+    down(least.sqrt() * (1.0 - 4.0 * f64::EPSILON))
+}
