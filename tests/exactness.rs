@@ -75,7 +75,7 @@ fn a_killed_worker_does_not_show_at_any_of_twenty_moments() {
     assert!(killed >= 5, "only {killed} of 20 moments met a worker");
 }
 
-/// A job that takes some seconds, so that faults meet it in the middle.
+/// A job that takes some seconds, so that faults meet it in the middle, and large enough for passes that skip rows.
 struct Long {
     manifest: String,
     _data: tempfile::TempDir,
@@ -84,10 +84,10 @@ struct Long {
 impl Long {
     fn new() -> Self {
         let data = support::directory();
-        input::write(data.path(), input::Format::Parquet, &input::blobs(60_000, 16, 40), 8);
+        input::write(data.path(), input::Format::Parquet, &input::blobs(30_000, 64, 100), 8);
         let manifest = format!(
             "apiVersion: coterie.dev/v1alpha1\nkind: ClusteringJob\nmetadata: {{name: long}}\nspec:\n  source: {{uri: {}, columns: \
-             {{id: id, vector: vector}}}}\n  algorithm: {{kMeans: {{clusters: 64, init: Random, maxIterations: 400, tolerance: \"0\"}}}}\n  \
+             {{id: id, vector: vector}}}}\n  algorithm: {{kMeans: {{clusters: 130, init: Random, maxIterations: 400, tolerance: \"0\"}}}}\n  \
              evaluation: {{sampleSize: 500}}\n",
             data.path().display()
         );

@@ -13,6 +13,7 @@
 mod assign;
 mod bounds;
 mod centroids;
+mod delta;
 pub mod init;
 pub(crate) mod kernel;
 pub mod local;
@@ -24,6 +25,7 @@ mod update;
 pub use assign::{assign, assign_two, nearest, squared_distance};
 pub use bounds::{PruneBuffers, Pruner, RowBounds};
 pub use centroids::Centroids;
+pub use delta::Delta;
 pub use partial::{Partial, inertia_of};
 pub use relocate::{Far, Farthest, relocate};
 pub use update::{Update, threshold, update};

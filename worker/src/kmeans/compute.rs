@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::{
     evaluation::Evaluation,
+    lloyd::Lloyd,
     step::{Candidates, Context, Measured, Partial, Prepared, Scanned, Step, lower, raise},
 };
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     },
 };
 
-/// Processes `splits` for `step`.
+/// Processes `splits` for `step`; `lloyd` remembers what earlier passes found.
 ///
 /// # Errors
 /// When the source, scratch or output fails, or the data is not what the job says.
@@ -33,6 +34,7 @@ pub async fn compute(
     step: &Step,
     splits: &[u32],
     store: &mut SplitStore,
+    lloyd: &mut Lloyd,
     sink: &AssignmentSink,
 ) -> Result<Partial, RunError> {
     match step {
@@ -52,10 +54,10 @@ pub async fn compute(
         }
     }
     // Threads compute; the async runtime goes on with heartbeats meanwhile.
-    tokio::task::block_in_place(|| pass(step, splits, store))
+    tokio::task::block_in_place(|| pass(step, splits, store, lloyd))
 }
 
-fn pass(step: &Step, splits: &[u32], store: &mut SplitStore) -> Result<Partial, RunError> {
+fn pass(step: &Step, splits: &[u32], store: &mut SplitStore, lloyd: &mut Lloyd) -> Result<Partial, RunError> {
     match step {
         Step::Scan => scan(splits, store),
         Step::Moments { pipeline, minimum, maximum, rows, covariance } => {
@@ -154,14 +156,7 @@ fn pass(step: &Step, splits: &[u32], store: &mut SplitStore) -> Result<Partial, 
         }
         Step::Assign { context, scale, centroids } => {
             let centroids = Centroids::new(context.pipeline.output_dimension(), centroids.clone());
-            let make = || Partial::Sums(kmeans::Partial::new(centroids.len(), centroids.dimension()));
-            reduce(store.pass(splits, make, |partial, item, buffers| {
-                let Partial::Sums(sums) = partial else { return Ok(()) };
-                let rows = item.chunk.values(&mut buffers.rows)?;
-                label(&centroids, rows, item.chunk.rows, &mut buffers.labels);
-                sums.add_rows(&centroids, scale, rows, &buffers.labels);
-                Ok(())
-            })?)
+            lloyd.assign(splits, store, scale, centroids).map(Partial::Sums)
         }
         Step::Farthest { context, centroids, count } => {
             let centroids = Centroids::new(context.pipeline.output_dimension(), centroids.clone());
@@ -296,7 +291,7 @@ fn check_classes(contingency: &Contingency) -> Result<(), RunError> {
 }
 
 /// Nearest centroid of each row.
-fn label(centroids: &Centroids, rows: &[f32], count: usize, labels: &mut Vec<u32>) {
+pub(super) fn label(centroids: &Centroids, rows: &[f32], count: usize, labels: &mut Vec<u32>) {
     labels.clear();
     labels.resize(count, 0);
     assign(centroids, rows, labels);

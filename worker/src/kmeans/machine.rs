@@ -3,7 +3,7 @@
 use coterie_algorithms::{
     features::{self, Pipeline, Transform, fit},
     fixed::Scale,
-    kmeans::{self, Centroids, relocate, update},
+    kmeans::{self, Centroids, inertia_of, relocate, update},
     score::Contingency,
 };
 use coterie_crds::resolved::{Algorithm, FeatureStep, KMeans, Metric, ResolvedJob};
@@ -99,6 +99,8 @@ pub struct KMeansMachine {
     maximum: Vec<f32>,
     pipeline: Pipeline,
     total_variance: f64,
+    /// Sum over all rows of the squared length, in the space of the centroids.
+    total_squares: f64,
     scale: Option<Scale>,
     fingerprint: u128,
     /// Restart, from 0.
@@ -129,6 +131,7 @@ impl KMeansMachine {
             maximum: Vec::new(),
             pipeline: Pipeline::new(dimension),
             total_variance: 0.0,
+            total_squares: 0.0,
             scale: None,
             fingerprint: 0,
             restart: 0,
@@ -248,6 +251,11 @@ impl KMeansMachine {
 
     fn measured(&mut self, measured: Measured) -> Result<(), RunError> {
         self.total_variance = measured.moments.variance().iter().sum();
+        let centre2: f64 = match self.job.metric {
+            Metric::Euclidean => 0.0,
+            Metric::Cosine => measured.moments.mean().iter().map(|mean| mean * mean).sum(),
+        };
+        self.total_squares = (self.total_variance + centre2) * self.rows as f64;
         self.minimum = measured.minimum;
         self.maximum = measured.maximum;
         if self.job.metric == Metric::Euclidean {
@@ -313,7 +321,7 @@ impl KMeansMachine {
     fn summed(&mut self, sums: kmeans::Partial) -> Result<(), RunError> {
         let scale = self.scale()?.clone();
         let step = update(algorithm_metric(self.job.metric), &self.centroids(), &sums, &scale);
-        self.current.inertia = scale.distance2(sums.inertia);
+        self.current.inertia = inertia_of(&self.centroids(), &sums, &scale, self.total_squares);
         if step.empty.is_empty() {
             self.moved(step.centroids, step.shift);
         } else {
@@ -432,7 +440,7 @@ impl Machine for KMeansMachine {
             }
             (Stage::Iterate, Partial::Sums(sums)) => self.summed(sums),
             (Stage::Score, Partial::Sums(sums)) => {
-                let inertia = self.scale()?.distance2(sums.inertia);
+                let inertia = inertia_of(&self.centroids(), &sums, self.scale()?, self.total_squares);
                 self.scored(inertia)
             }
             (Stage::Relocate { mut sums, empty }, Partial::Farthest(farthest)) => {

@@ -1,5 +1,5 @@
 //! k-means over sharded rows: [`machine`] decides (pure), [`step`] is what is said between coordinator and workers,
-//! [`compute`] is a worker's share of a step.
+//! [`compute`] is a worker's share of a step, [`lloyd`] that of the step that matters most.
 //!
 //! A run is a sequence of steps, each over all splits:
 //!
@@ -13,6 +13,7 @@
 pub mod compute;
 pub mod evaluation;
 pub mod init;
+pub mod lloyd;
 pub mod machine;
 pub mod step;
 #[cfg(test)]

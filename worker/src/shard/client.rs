@@ -28,7 +28,7 @@ use crate::{
     config::RunConfig,
     coordinator::assignments_at,
     error::RunError,
-    kmeans::{self, Partial, Step, machine::algorithm_metric},
+    kmeans::{self, Partial, Step, lloyd::Lloyd, machine::algorithm_metric},
     publish::assignments::AssignmentSink,
 };
 
@@ -63,6 +63,7 @@ pub async fn run(
         config: config.clone(),
         options: options.clone(),
         store: None,
+        lloyd: Lloyd::default(),
     };
     loop {
         let vitals = Arc::new(Vitals::default());
@@ -155,6 +156,8 @@ struct Worker {
     threads: Threads,
     /// Splits decoded under an earlier registration; still good under the same plan.
     store: Option<SplitStore>,
+    /// What passes over these splits found.
+    lloyd: Lloyd,
 }
 
 impl Worker {
@@ -192,7 +195,7 @@ impl Worker {
         let beats = beat(lease.clone(), Arc::clone(vitals), registered.lease_millis);
         let mut beats = AbortOnDrop(tokio::spawn(beats));
         let ended = tokio::select! {
-            ended = work(client, &lease, &mut store, &sink, vitals) => ended,
+            ended = work(client, &lease, (&mut store, &mut self.lloyd), &sink, vitals) => ended,
             _ = &mut beats.0 => Ok(Life::Fenced),
         };
         self.store = Some(store);
@@ -228,7 +231,7 @@ impl Drop for AbortOnDrop {
 async fn work(
     mut client: Client,
     lease: &Lease,
-    store: &mut SplitStore,
+    (store, lloyd): (&mut SplitStore, &mut Lloyd),
     sink: &AssignmentSink,
     vitals: &Vitals,
 ) -> Result<Life, RunError> {
@@ -264,7 +267,7 @@ async fn work(
             store.retain(&splits);
         }
         let Some((_, step)) = &current else { continue };
-        let computed = kmeans::compute::compute(step, &splits, store, sink).await.and_then(encode);
+        let computed = kmeans::compute::compute(step, &splits, store, lloyd, sink).await.and_then(encode);
         let sent = match computed {
             Ok(body) => {
                 // So that the costs of this step are known before it counts.

@@ -161,6 +161,11 @@ impl SplitStore {
         self.vitals.read_so_far(self.reader.bytes_read());
     }
 
+    /// Runs `work` on the worker's threads.
+    pub fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.threads.0.install(work)
+    }
+
     /// Kept and dropped rows of a split that is here.
     #[must_use]
     pub fn counts(&self, split: u32) -> Option<(u64, u64)> {
@@ -215,7 +220,7 @@ pub struct Seen<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::atomic::Ordering;
 
     use coterie_algorithms::features::Transform;
@@ -224,7 +229,7 @@ mod tests {
     use super::*;
 
     /// A store over 100 rows of three columns, as one NPY file.
-    async fn store(directory: &std::path::Path) -> SplitStore {
+    pub(crate) async fn store(directory: &std::path::Path) -> SplitStore {
         let mut bytes =
             b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (100, 3), }".to_vec();
         bytes.resize(127, b' ');
