@@ -6,7 +6,7 @@ mod support;
 use support::Job;
 
 const ROWS: u64 = 10_000_000;
-const LIMIT: u64 = 300 << 20;
+const LIMIT: u64 = 300_000_000;
 
 #[test]
 fn ten_million_rows_on_two_workers_of_300_mebibytes() {

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-/// Memory of the process itself beside rows: code, buffers of the decoders, messages.
-const OVERHEAD: u64 = 64 << 20;
+/// Memory of the process itself: code, messages, buffers.
+const OVERHEAD: u64 = 32 << 20;
 /// Least memory for rows.
 const LEAST: u64 = 16 << 20;
 
-/// Bytes of rows to keep in memory under a limit on the whole process: three quarters less the process's own needs.
+/// Bytes of rows to keep in memory under a limit on the whole process: half of it less the process's own needs. The other
+/// half is for decoders at work, for partial sums of each thread, and for what the allocator keeps back.
 #[must_use]
 pub fn for_rows(limit: u64) -> u64 {
-    (limit / 4 * 3).saturating_sub(OVERHEAD).max(LEAST)
+    (limit / 2).saturating_sub(OVERHEAD).max(LEAST)
 }
 
 /// The memory limit of this process: its cgroup's (version 2 or 1), or else the machine's memory.
@@ -37,7 +38,7 @@ mod tests {
 
     #[test]
     fn rows_get_what_the_process_does_not_need() {
-        assert_eq!(for_rows(300 << 20), (225 << 20) - OVERHEAD);
+        assert_eq!(for_rows(300 << 20), 118 << 20);
         assert_eq!(for_rows(10 << 20), LEAST);
         assert_eq!(machine_memory("MemTotal:       16 kB\n"), Some(16 << 10));
         assert!(process_limit() > 1 << 20);
