@@ -21,4 +21,5 @@ pub mod publish;
 pub mod session;
 pub mod shard;
 pub mod standalone;
+mod task;
 pub mod tls;

@@ -171,10 +171,10 @@ async fn finish(
     location: &Location,
 ) -> Result<Summary, RunError> {
     let outcome = machine.outcome().ok_or_else(|| RunError::transient("the machine stopped without an outcome"))?;
-    if let Some(output) = &config.job.output {
-        // What an earlier, unfinished run of the same version left is not this model's.
-        publish::assignments::sweep(&assignments_at(output, &config.version)?, &kept_parts(&outcome, output)).await?;
-    }
+    let assignments = match &config.job.output {
+        Some(output) => Some((assignments_at(output, &config.version)?, kept_parts(&outcome, output))),
+        None => None,
+    };
     let provenance = Provenance {
         job: config.job.clone(),
         plan: Arc::clone(plan),
@@ -182,6 +182,11 @@ async fn finish(
         now: jiff::Timestamp::now(),
     };
     let model = tokio::task::block_in_place(|| publish::model(outcome, &provenance))?;
+    publish::check_free(location, &model).await?;
+    if let Some((assignments, keep)) = assignments {
+        // What an earlier, unfinished run of the same version left is not this model's.
+        publish::assignments::sweep(&assignments, &keep).await?;
+    }
     let digest = publish::publish(location, &model).await?;
     let uri = format!("{}/models/{}", location.uri.trim_end_matches('/'), model.version);
     tracing::info!(uri, digest, "model published");

@@ -149,30 +149,41 @@ fn feature_names(plan: &InputPlan) -> Vec<String> {
     (0..plan.dimension).map(|column| format!("{list}[{column}]")).collect()
 }
 
-/// Publishes a model. A version that is there already with the same digest was published by an earlier incarnation of
-/// this run, whose last words were lost: that is success.
+/// Makes sure that the version is free, or was published by an earlier incarnation of this run, whose last words were
+/// lost: then it has the same digest.
 ///
 /// # Errors
-/// When the output cannot be written or the version is taken by another model.
+/// When the version is taken by another model or the output cannot be read.
+pub async fn check_free(location: &Location, model: &Model) -> Result<(), RunError> {
+    let path = coterie_model::version_path(&location.path, &model.version);
+    match coterie_model::published_digest(location.store.as_ref(), &path).await {
+        Ok(Some(digest)) if digest != coterie_model::digest(model) => Err(taken(location, model)),
+        Ok(_) => Ok(()),
+        Err(error) => Err(failed(location, &error)),
+    }
+}
+
+/// Publishes a model and gives its digest.
+///
+/// # Errors
+/// As [`check_free`], and when the output cannot be written.
 pub async fn publish(location: &Location, model: &Model) -> Result<String, RunError> {
-    let store = location.store.as_ref();
-    match coterie_model::write(store, &location.path, model).await {
+    match coterie_model::write(location.store.as_ref(), &location.path, model).await {
         Ok(written) => Ok(written.digest),
-        Err(ModelError::AlreadyExists { path }) => {
-            let digest = coterie_model::digest(model);
-            let published =
-                coterie_model::published_digest(store, &path).await.map_err(|error| failed(location, &error))?;
-            if published.as_ref() == Some(&digest) {
-                return Ok(digest);
-            }
-            Err(RunError::transient(format!(
-                "{}: model version {} was published by another run while this one trained; run again to write the next \
-                 version, and give each job an output of its own",
-                location.uri, model.version
-            )))
+        Err(ModelError::AlreadyExists { .. }) => {
+            check_free(location, model).await?;
+            Ok(coterie_model::digest(model))
         }
         Err(error) => Err(failed(location, &error)),
     }
+}
+
+fn taken(location: &Location, model: &Model) -> RunError {
+    RunError::transient(format!(
+        "{}: model version {} was published by another run while this one trained; run again to write the next version, and \
+         give each job an output of its own",
+        location.uri, model.version
+    ))
 }
 
 /// A model error with its class and the place it concerns.
@@ -183,4 +194,32 @@ pub fn failed(location: &Location, error: &ModelError) -> RunError {
         return RunError::from(found);
     }
     RunError::new(ErrorClass::Data, format!("{}: {}", location.uri, chain(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use coterie_crds::resolved::Store;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_version_that_another_run_took_is_left_alone() {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/samples/v1").canonicalize().unwrap();
+        let output = coterie_data::store::open(sample.to_str().unwrap(), &Store::default()).unwrap();
+        let path = coterie_model::version_path(&output.path, "v1");
+        let mut model = coterie_model::read(output.store.as_ref(), &path).await.unwrap();
+        // Published by an earlier incarnation of the same run.
+        check_free(&output, &model).await.unwrap();
+        assert_eq!(publish(&output, &model).await.unwrap(), coterie_model::digest(&model));
+        // Published by another run.
+        model.training.seed -= 1;
+        for error in [check_free(&output, &model).await.unwrap_err(), publish(&output, &model).await.unwrap_err()] {
+            assert!(error.is_transient() && error.message.contains("v1 was published by another run"), "{error}");
+        }
+        // Not published at all.
+        model.version = "v2".to_owned();
+        check_free(&output, &model).await.unwrap();
+    }
 }

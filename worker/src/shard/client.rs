@@ -30,6 +30,7 @@ use crate::{
     error::RunError,
     kmeans::{self, Partial, Step, lloyd::Lloyd, machine::algorithm_metric},
     publish::assignments::AssignmentSink,
+    task::AbortOnDrop,
 };
 
 /// Heartbeats per lease, at least, and the longest pause between two: they also carry the progress.
@@ -216,14 +217,6 @@ impl Worker {
             }
         };
         Ok((store, sink(&self.config)?))
-    }
-}
-
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

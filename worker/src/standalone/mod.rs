@@ -7,7 +7,7 @@ use std::{future::Future, path::PathBuf, process::ExitStatus, time::Duration};
 
 use coterie_crds::resolved::ResolvedJob;
 use coterie_protocol::internal::{StatusRequest, StatusResponse};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::sync::mpsc;
 
 use self::children::{Children, News, Role};
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     error::RunError,
     publish::{failed, summary::Summary},
     shard::observe,
+    task::AbortOnDrop,
     tls,
 };
 
@@ -248,14 +249,6 @@ async fn watch(config: RunConfig, reports: mpsc::Sender<Progress>) {
             // It may be another coordinator at another address the next time.
             Err(_) => observer = None,
         }
-    }
-}
-
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
