@@ -29,10 +29,12 @@
 mod check;
 pub mod crd;
 mod manifest;
+pub mod names;
 mod path;
 pub mod reference;
 mod resolve;
 pub mod resolved;
+pub mod run;
 // The schema macro copies each struct into a function, where `pub` cannot reach out.
 #[allow(unreachable_pub)]
 pub mod spec;

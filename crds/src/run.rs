@@ -1,0 +1,184 @@
+//! What the parts of a deployment tell each other about one training run or one serving replica: written by the operator (or the
+//! standalone launcher), read by the processes it starts, and the other way round.
+//!
+//! | type | from | to | where on a cluster |
+//! |---|---|---|---|
+//! | [`RunConfig`] | operator, launcher | every process of a run | ConfigMap `<job>-r<N>`, key [`RUN_CONFIG_KEY`] |
+//! | [`RunProgress`] | coordinator | operator | `GET /status` on [`STATUS_PORT`] of the pod with index 0 |
+//! | [`RunReport`] | coordinator | operator | termination message of the pod with index 0 |
+//! | [`ServeConfig`] | operator | serving replicas | ConfigMap `<job>-<version>`, key [`SERVE_CONFIG_KEY`] |
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::resolved::{ResolvedJob, Store};
+
+/// Key of the run configuration in its ConfigMap, and name of the file in the pod.
+pub const RUN_CONFIG_KEY: &str = "run.json";
+
+/// Key of the serving configuration in its ConfigMap, and name of the file in the pod.
+pub const SERVE_CONFIG_KEY: &str = "serve.json";
+
+/// Port on which the coordinator answers workers: gRPC with mutual TLS.
+pub const COORDINATION_PORT: u16 = 7070;
+
+/// Port on which every training pod answers `/healthz`, `/status` and `/metrics`: HTTP, read-only.
+pub const STATUS_PORT: u16 = 8080;
+
+/// Configuration of a run, the same for all its processes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RunConfig {
+    /// Unique id of the run within its output: `<job>-r<N>`, on a cluster followed by the start of the resource's uid.
+    pub run: String,
+    /// The model version it will publish. `None`: the next free one, which the coordinator reserves when it first starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The job.
+    pub job: ResolvedJob,
+    /// Where the coordinator is.
+    pub coordinator: CoordinatorAddress,
+    /// Milliseconds of silence after which a worker loses its splits.
+    pub lease_millis: u64,
+    /// Milliseconds the coordinator waits for all workers before it starts with those it has.
+    pub patience_millis: u64,
+    /// Directory with `ca.pem`, `cert.pem`, `key.pem` of this run.
+    pub tls: PathBuf,
+    /// Which older versions are removed once the run's own is published. `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+}
+
+/// Which model versions an output keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retention {
+    /// Versions kept, the new one included; at least 1.
+    pub limit: u32,
+    /// Versions never removed: those in service when the run began.
+    pub protect: Vec<String>,
+}
+
+/// How workers find the coordinator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CoordinatorAddress {
+    /// `host:port`; the coordinator listens on that port.
+    Address(String),
+    /// A file the coordinator writes its address to; it listens on a free port of the loopback interface.
+    File(PathBuf),
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunProgress {
+    /// The run's id, [`RunConfig::run`].
+    pub run: String,
+    /// Incarnation of the coordinator, from 1; grows with each restart.
+    pub epoch: u64,
+    /// Scan, Features, Init, Iterate, Evaluate, Publish, Done or Failed.
+    pub stage: String,
+    /// Finished passes of the current restart.
+    pub iteration: u32,
+    /// Bound on passes.
+    pub max_iterations: u32,
+    /// Restart (of `restarts`), from 1.
+    pub restart: u32,
+    /// Number of restarts.
+    pub restarts: u32,
+    /// Inertia of the last pass.
+    pub inertia: f64,
+    /// Seconds that a pass takes, as of the last ones; 0 before the first.
+    pub iteration_seconds: f64,
+    /// Kept rows, once known.
+    pub rows: u64,
+    /// Rows processed per second, over all workers.
+    pub rows_per_second: f64,
+    /// Workers that hold a lease.
+    pub workers: u32,
+    /// Splits done in the current step.
+    pub splits_done: u32,
+    /// Splits in total.
+    pub splits_total: u32,
+}
+
+/// How a run ended. As JSON at most 4096 bytes, the limit of a termination message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RunReport {
+    /// A model was published.
+    Published(PublishedModel),
+    /// There is no model.
+    Failed(RunFailure),
+}
+
+/// A published model and how good it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishedModel {
+    /// Version within the output, `v<N>`.
+    pub version: String,
+    /// Where the version lies.
+    pub uri: String,
+    /// Equal digest means equal model.
+    pub digest: String,
+    /// Kept rows.
+    pub rows: u64,
+    /// Rows left out.
+    pub rows_dropped: u64,
+    /// Passes made by the kept restart.
+    pub iterations: u32,
+    /// Whether the centroids came to rest.
+    pub converged: bool,
+    /// Sum of squared distances to the nearest centroid.
+    pub inertia: f64,
+    /// Mean silhouette of the evaluated rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silhouette: Option<f64>,
+    /// Davies-Bouldin index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub davies_bouldin: Option<f64>,
+    /// Calinski-Harabasz index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calinski_harabasz: Option<f64>,
+    /// Adjusted Rand index against known classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ari: Option<f64>,
+    /// Normalised mutual information with known classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nmi: Option<f64>,
+    /// Share of all rows in the smallest cluster.
+    pub smallest_cluster_share: f64,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// CPU seconds of the workers.
+    pub cpu_seconds: f64,
+    /// Bytes fetched from the source.
+    pub bytes_read: u64,
+    /// Greatest resident set of any worker, in bytes.
+    pub peak_rss_bytes: u64,
+}
+
+/// Why a run ended without a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunFailure {
+    /// 64: the manifest asks for something impossible; 65: the data cannot be used; 66: access denied; 75: try again.
+    pub exit_code: i32,
+    /// One paragraph for a person.
+    pub message: String,
+}
+
+/// Configuration of a serving replica.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServeConfig {
+    /// Where the model version lies.
+    pub model: String,
+    /// The digest it must have; a replica with another refuses to start.
+    pub digest: String,
+    /// How to reach the store.
+    pub store: Store,
+}
