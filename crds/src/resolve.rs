@@ -77,7 +77,22 @@ fn unreadable(error: &serde_json::Error) -> Violation {
 }
 
 fn resolved(job: ClusteringJob) -> Option<ResolvedJob> {
-    let spec::ClusteringJobSpec { source, features, metric, algorithm, seed, workers, evaluation, output } = job.spec;
+    let spec::ClusteringJobSpec {
+        source,
+        features,
+        metric,
+        algorithm,
+        seed,
+        workers,
+        evaluation,
+        output,
+        // What the operator does with a job is no part of a run.
+        schedule: _,
+        serving: _,
+        suspend: _,
+        retrain_token: _,
+        history: _,
+    } = job.spec;
     let output = output.map(|output| resolved_output(output, &source));
     Some(ResolvedJob {
         name: job.metadata.name.unwrap_or_default(),
@@ -126,13 +141,13 @@ fn resolved_source(source: spec::Source) -> resolved::Source {
 }
 
 fn resolved_store(store: spec::Store) -> resolved::Store {
-    let spec::Store { endpoint, region, allow_http, ca_bundle } = store;
+    let spec::Store { endpoint, region, allow_http, ca_bundle, credentials_secret_ref: _ } = store;
     resolved::Store { endpoint, region, allow_http, ca_bundle }
 }
 
 /// Where the source and the output share a scheme they are usually in one store, so its settings need not be said twice.
 fn resolved_output(output: spec::Output, source: &spec::Source) -> resolved::Output {
-    let spec::Output { uri, assignments, store } = output;
+    let spec::Output { uri, assignments, history_limit: _, store } = output;
     let shared = source.store.clone().filter(|_| source.uri.scheme() == uri.scheme());
     resolved::Output { uri: uri.0, assignments, store: resolved_store(store.or(shared).unwrap_or_default()) }
 }

@@ -8,8 +8,12 @@ mod algorithm;
 mod decimal;
 mod evaluation;
 mod features;
+mod history;
 mod metric;
 mod output;
+mod pods;
+mod schedule;
+mod serving;
 mod source;
 mod store;
 mod uri;
@@ -18,12 +22,16 @@ mod workers;
 pub use algorithm::{Algorithm, Init, KMeans, WarmStart};
 pub use decimal::Decimal;
 pub(crate) use decimal::PATTERN as DECIMAL_PATTERN;
-pub use evaluation::Evaluation;
+pub use evaluation::{Evaluation, Gates};
 pub use features::{FeatureStep, L2Normalize, MinMax, Pca, Standardize};
+pub use history::History;
 pub use metric::{Metric, MetricType};
 pub use output::Output;
+pub use pods::{PodTemplate, Resources, TaintEffect, Toleration, TolerationOperator};
+pub use schedule::{ConcurrencyPolicy, Schedule};
+pub use serving::{Autoscaling, Serving};
 pub use source::{Columns, Format, InvalidRows, Source};
-pub use store::Store;
+pub use store::{SecretReference, Store};
 pub use uri::Uri;
 pub use workers::Workers;
 
@@ -54,20 +62,56 @@ use crate::status::ClusteringJobStatus;
         description = "Number of clusters asked for"
     ),
     printcolumn(
+        name = "Run",
+        type_ = "string",
+        json_path = ".status.run.name",
+        description = "The newest training run"
+    ),
+    printcolumn(
+        name = "Progress",
+        type_ = "string",
+        json_path = ".status.run.progress",
+        description = "Where the newest run stands"
+    ),
+    printcolumn(
         name = "Model",
         type_ = "string",
         json_path = ".status.model.version",
-        description = "Version of the newest model"
+        description = "Version of the newest accepted model"
+    ),
+    printcolumn(
+        name = "Silhouette",
+        type_ = "string",
+        json_path = ".status.model.metrics.silhouette",
+        description = "Mean silhouette of the newest accepted model"
+    ),
+    printcolumn(
+        name = "Serving",
+        type_ = "string",
+        json_path = ".status.serving.version",
+        description = "Version of the model that answers queries"
     ),
     printcolumn(
         name = "Ready",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
-        description = "Whether the job's model is up to date"
+        description = "Whether everything that was asked for is there"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        description = "What the job waits for"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("size(self.metadata.name) <= 40")
         .message("metadata.name must have at most 40 characters, since the names of pods and Services are made from it"),
+    validation = Rule::new("!has(self.spec.output) || !has(self.spec.output.store) || !has(self.spec.output.store.credentialsSecretRef) \
+         || !has(self.spec.source.store) || !has(self.spec.source.store.credentialsSecretRef) \
+         || self.spec.output.store.credentialsSecretRef.name == self.spec.source.store.credentialsSecretRef.name \
+         || self.spec.output.uri.split('://')[0] != self.spec.source.uri.split('://')[0]")
+        .message("source and output are in stores of the same kind, which can have only one set of credentials: name the same Secret in both"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must begin with a lower-case letter and hold only lower-case letters, digits and '-', since Services are named after it"),
 )]
@@ -112,4 +156,30 @@ pub struct ClusteringJobSpec {
     /// run (`coterie run --output`). Mutable; used by the next run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
+
+    /// schedule makes runs by the clock, for data that changes under the same source. Only on a cluster. Unset: runs are made
+    /// when the spec changes. Mutable; used at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+
+    /// serving asks for replicas that answer queries about the newest accepted model, behind a Service with the job's name. Only
+    /// on a cluster. Unset: the model is only written. Mutable; used at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Serving>,
+
+    /// suspend holds runs back: an active one ends after a checkpoint and goes on from there when suspend is false again. Serving is
+    /// not touched. Only on a cluster. Default: false. Mutable; used at once.
+    #[serde(default)]
+    pub suspend: bool,
+
+    /// retrainToken asks for a run whenever it changes, whatever its text: the declarative way to say "again". Only on a cluster. Unset: no
+    /// such run. 1 to 256 characters. Mutable; used at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub retrain_token: Option<String>,
+
+    /// history sets how many finished runs stay to be looked at. Only on a cluster. Unset: the defaults of its fields. Mutable; used
+    /// at once.
+    #[serde(default)]
+    pub history: History,
 }

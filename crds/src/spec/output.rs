@@ -23,6 +23,12 @@ pub struct Output {
     #[serde(default)]
     pub assignments: bool,
 
+    /// historyLimit is the number of model versions kept; when a run publishes a new one, older ones are removed, but never one
+    /// that is in service. Unset: all are kept. From 1 to 10000. Mutable; used by the next run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub history_limit: Option<i32>,
+
     /// store sets how to reach the object store. Unset: as the source's, when both URIs have the same scheme; otherwise
     /// the provider's own service. Mutable; used by the next run.
     #[serde(default, skip_serializing_if = "Option::is_none")]

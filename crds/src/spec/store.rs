@@ -39,4 +39,21 @@ pub struct Store {
     #[x_kube(validation = Rule::new("self.contains('-----BEGIN CERTIFICATE-----')")
         .message("caBundle must be the PEM text of one or more certificates (-----BEGIN CERTIFICATE----- ...), not the name of a file"))]
     pub ca_bundle: Option<String>,
+
+    /// credentialsSecretRef names a Secret in the job's namespace whose keys become environment variables of the job's pods, such
+    /// as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Only on a cluster. Unset: the identity of the pods' service account. Mutable; used
+    /// by the next pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretReference>,
+}
+
+/// Reference to a Secret of the job's own namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretReference {
+    /// name is the Secret's name. Required; 1 to 253 characters. Mutable; used by the next pods.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
+        .message("name must be the name of a Secret: lower-case letters, digits, '-' and '.'"))]
+    pub name: String,
 }

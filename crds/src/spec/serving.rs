@@ -1,0 +1,87 @@
+//! Replicas that answer queries about the newest accepted model.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{PodTemplate, Resources};
+
+/// Settings of serving.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.autoscaling) || self.autoscaling.minReplicas <= self.autoscaling.maxReplicas")
+        .message("autoscaling.maxReplicas must not be below autoscaling.minReplicas")
+        .field_path(".autoscaling.maxReplicas"),
+)]
+pub struct Serving {
+    /// replicas is the number of serving pods; with autoscaling it is not used. Default: 2. From 1 to 1000. Mutable; used at once, without
+    /// a new run.
+    #[serde(default = "default_replicas")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub replicas: i32,
+
+    /// autoscaling lets the number of pods follow the load. Unset: replicas pods. Mutable; used at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
+
+    /// resources is what each serving pod asks for. Unset: the defaults of its fields. Mutable; replaces the pods, one after the
+    /// other.
+    #[serde(default)]
+    pub resources: Resources,
+
+    /// podTemplate sets where and as whom serving pods run. Unset: the cluster's defaults. Mutable; replaces the pods, one
+    /// after the other.
+    #[serde(default)]
+    pub pod_template: PodTemplate,
+
+    /// progressDeadlineSeconds is how long a new model version may take until all its replicas are ready. Later the job is
+    /// reported as stalled, while the version before it goes on serving. Default: 600. From 10 to 86400. Unit: seconds. Mutable;
+    /// used at once.
+    #[serde(default = "default_progress_deadline")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub progress_deadline_seconds: i32,
+}
+
+/// Bounds of autoscaling, which needs a metrics server in the cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Autoscaling {
+    /// minReplicas is the least number of pods. Default: 2. From 1 to 1000. Mutable; used at once.
+    #[serde(default = "default_replicas")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub min_replicas: i32,
+
+    /// maxReplicas is the greatest number of pods. Required; from 1 to 1000. Mutable; used at once.
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_replicas: i32,
+
+    /// targetCpuPercent is the mean CPU use, as a share of resources.cpu, that the number of pods aims at. Default: 70. From 1 to 100. Unit:
+    /// percent. Mutable; used at once.
+    #[serde(default = "default_target_cpu")]
+    #[schemars(range(min = 1, max = 100))]
+    pub target_cpu_percent: i32,
+}
+
+fn default_replicas() -> i32 {
+    2
+}
+
+fn default_progress_deadline() -> i32 {
+    600
+}
+
+fn default_target_cpu() -> i32 {
+    70
+}
+
+impl Default for Serving {
+    fn default() -> Self {
+        Serving {
+            replicas: default_replicas(),
+            autoscaling: None,
+            resources: Resources::default(),
+            pod_template: PodTemplate::default(),
+            progress_deadline_seconds: default_progress_deadline(),
+        }
+    }
+}
