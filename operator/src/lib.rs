@@ -1,0 +1,1 @@
+//! The operator: carries out what `coterie-operator-core` plans.
