@@ -2,6 +2,7 @@
 //!
 //! One file per command under `command/`; a new command is a file with a `clap::Args` type and a `run`, and a line below.
 
+mod cluster;
 mod command;
 mod context;
 mod elf;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{generate, image, test};
+use command::{client, cluster as cluster_command, generate, image, test};
 use context::Context;
 use process::note;
 
@@ -32,6 +33,12 @@ enum Command {
     Generate(generate::Arguments),
     /// Builds the static binary that goes into the image.
     Image(image::Arguments),
+    /// A real Kubernetes on this machine, for tests.
+    Cluster(cluster_command::Arguments),
+    /// kubectl for the cluster: `cargo xtask kubectl -- get pods`.
+    Kubectl(client::Arguments),
+    /// helm for the cluster: `cargo xtask helm -- list --all-namespaces`.
+    Helm(client::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +47,9 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&context, arguments),
         Command::Generate(arguments) => generate::run(&context, arguments),
         Command::Image(arguments) => image::run(&context, arguments).map(drop),
+        Command::Cluster(arguments) => cluster_command::run(&context, arguments),
+        Command::Kubectl(arguments) => client::kubectl(&context, arguments),
+        Command::Helm(arguments) => client::helm(&context, arguments),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

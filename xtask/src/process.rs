@@ -40,6 +40,17 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
     String::from_utf8(output.stdout).ok()
 }
 
+/// Runs the command without showing it; what it says is told when it fails.
+pub(crate) fn check(command: &mut Command) -> Result<()> {
+    let shown = shown(command);
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{shown}`"))?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!("`{shown}` failed ({}): {}", output.status, String::from_utf8_lossy(&said).trim());
+    }
+    Ok(())
+}
+
 fn shown(command: &Command) -> String {
     let program = PathBuf::from(command.get_program());
     let program = program.file_name().unwrap_or(command.get_program()).to_string_lossy().into_owned();
@@ -63,6 +74,13 @@ mod tests {
         assert_eq!(error, "`sh -c exit 3` failed (exit status: 3)");
         let error = run(&mut Command::new("/no/such/program")).unwrap_err().to_string();
         assert_eq!(error, "cannot start `program`");
+    }
+
+    #[test]
+    fn a_quiet_failure_tells_what_was_said() {
+        let error = check(Command::new("sh").args(["-c", "echo why >&2; exit 3"])).unwrap_err().to_string();
+        assert_eq!(error, "`sh -c echo why >&2; exit 3` failed (exit status: 3): why");
+        check(&mut Command::new("true")).unwrap();
     }
 
     #[test]
