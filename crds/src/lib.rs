@@ -43,7 +43,7 @@ pub mod status;
 mod violation;
 
 pub use manifest::ParseError;
-pub use resolve::{parse, resolve, validate};
+pub use resolve::{admitted, parse, resolve, validate};
 pub use resolved::ResolvedJob;
 pub use spec::{ClusteringJob, ClusteringJobSpec};
 pub use violation::{Constraint, Violation};

@@ -35,9 +35,9 @@ pub struct ClusteringJobStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serving: Option<ServingStatus>,
 
-    /// history lists the finished runs, newest first, at most 10.
+    /// history lists the finished runs, newest first: the last 10, and those whose Jobs are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 10))]
+    #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub history: Vec<FinishedRun>,
 
@@ -45,7 +45,7 @@ pub struct ClusteringJobStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_schedule_time: Option<Time>,
 
-    /// nextScheduleTime is the next time of the schedule. Unset: no schedule, or suspended.
+    /// nextScheduleTime is the time of the schedule that is waited for, or made up for after a suspension. Unset: no schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_schedule_time: Option<Time>,
 }
