@@ -9,6 +9,7 @@ fn main() -> io::Result<()> {
     let root = env::args().nth(1).unwrap_or_else(|| ".".to_owned());
     for (path, text) in [
         ("crds/yaml/clusteringjobs.coterie.dev.yaml", coterie_crds::crd::yaml()),
+        ("charts/coterie/files/clusteringjobs.coterie.dev.yaml", coterie_crds::crd::yaml()),
         ("docs/api-reference.md", coterie_crds::reference::markdown()),
     ] {
         let path = Path::new(&root).join(path);

@@ -67,6 +67,8 @@ pub enum Constraint {
     MinItems,
     /// The list is too long.
     MaxItems,
+    /// The map has too many keys.
+    MaxProperties,
     /// The list holds an item twice.
     Unique,
     /// A CEL expression of the schema, such as `size(self.metadata.name) <= 40`.

@@ -18,6 +18,11 @@ fn the_committed_definition_is_fresh() {
 }
 
 #[test]
+fn the_copy_in_the_chart_is_fresh() {
+    assert_fresh("charts/coterie/files/clusteringjobs.coterie.dev.yaml", &crd::yaml());
+}
+
+#[test]
 fn the_committed_reference_is_fresh() {
     assert_fresh("docs/api-reference.md", &reference::markdown());
 }
@@ -126,7 +131,8 @@ fn printer_columns_read_fields_that_exist() {
     let definition = json!(crd::definition());
     let version = &definition["spec"]["versions"][0];
     let columns = version["additionalPrinterColumns"].as_array().unwrap();
-    assert_eq!(columns.len(), 4);
+    let names: Vec<_> = columns.iter().map(|column| column["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["Clusters", "Run", "Progress", "Model", "Silhouette", "Serving", "Ready", "Reason", "Age"]);
     for column in columns {
         let path = column["jsonPath"].as_str().unwrap();
         let plain = path.split('[').next().unwrap();

@@ -35,12 +35,15 @@ fn changed(base: &Value, changes: &BTreeMap<String, Value>) -> Value {
     manifest
 }
 
-/// Repeated texts and long lists.
+/// Repeated texts, long lists and maps.
 fn expanded(value: &Value) -> Value {
     let times = value["times"].as_u64();
     let text = |text: &str| text.repeat(times.unwrap_or(1) as usize);
     match (&value["text"], value["count"].as_u64(), &value["item"]) {
         (Value::String(word), None, _) => json!(text(word)),
+        (_, Some(count), Value::Null) if value["map"] == true => {
+            (0..count).map(|index| (format!("key{index}"), json!("x"))).collect::<serde_json::Map<_, _>>().into()
+        }
         (_, Some(count), Value::Null) => (0..count).map(|index| json!(text("x") + &index.to_string())).collect(),
         (_, Some(count), item) => (0..count).map(|_| item.clone()).collect(),
         _ => value.clone(),
@@ -99,7 +102,9 @@ fn accepts_and_rejects_what_the_table_says() {
 /// Adds every constraint of the schema but types, required and unknown fields.
 fn collect(schema: &Value, path: &str, found: &mut BTreeSet<(String, String)>) {
     let mut add = |constraint: &str| found.insert((path.to_owned(), constraint.to_owned()));
-    for bound in ["enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "minItems", "maxItems"] {
+    let bounds =
+        ["enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "minItems", "maxItems", "maxProperties"];
+    for bound in bounds {
         // int32 and int64 are bounds of the type, not of the field.
         if schema.get(bound).is_some() {
             add(bound);
@@ -121,6 +126,10 @@ fn collect(schema: &Value, path: &str, found: &mut BTreeSet<(String, String)>) {
     if schema["items"].is_object() {
         collect(&schema["items"], &format!("{path}[]"), found);
     }
+    if schema["additionalProperties"].is_object() {
+        // The keys of a map are the user's.
+        collect(&schema["additionalProperties"], path, found);
+    }
 }
 
 fn schema() -> Value {
@@ -141,8 +150,9 @@ fn no_bound_or_rule_is_without_a_case() {
 fn fields(schema: &Value, value: &Value, path: &str, pointer: &str, found: &mut Vec<(String, String, Value)>) {
     found.push((path.to_owned(), pointer.to_owned(), schema.clone()));
     for (name, value) in value.as_object().into_iter().flatten() {
-        let inner = &schema["properties"][name];
-        fields(inner, value, &format!("{path}.{name}"), &format!("{pointer}/{name}"), found);
+        let inner = schema["properties"].get(name).unwrap_or(&schema["additionalProperties"]);
+        let step = name.replace('~', "~0").replace('/', "~1");
+        fields(inner, value, &format!("{path}.{name}"), &format!("{pointer}/{step}"), found);
     }
     for (index, value) in value.as_array().into_iter().flatten().enumerate() {
         fields(&schema["items"], value, &format!("{path}[{index}]"), &format!("{pointer}/{index}"), found);
@@ -205,7 +215,7 @@ fn refuses_a_wrong_type_of_every_field() {
 fn refuses_an_unknown_field_in_every_object() {
     let full = table().full;
     for (path, pointer, schema) in spec_fields(&full) {
-        if schema["type"] != "object" {
+        if schema["type"] != "object" || schema["additionalProperties"].is_object() {
             continue;
         }
         let mut manifest = full.clone();

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Finding, fields::property};
 use crate::path::{Path, Step};
-use crate::spec::DECIMAL_PATTERN;
+use crate::spec::{DECIMAL_PATTERN, LABEL_PATTERN, RATIO_PATTERN};
 use crate::violation::Constraint;
 
 /// A value as a short text, without what may be a password.
@@ -146,6 +146,15 @@ pub(super) fn wrong_form(pattern: &str, text: &str) -> String {
             };
             format!("found {found}, expected a decimal number that is not negative; {remedy}")
         }
+        RATIO_PATTERN => {
+            let comma = text.replace(',', ".");
+            let remedy =
+                if comma != text { format!("write a point: \"{comma}\"") } else { "write it like \"0.5\"".to_owned() };
+            format!("found {found}, expected a decimal number from 0 to 1; {remedy}")
+        }
+        LABEL_PATTERN => format!(
+            "found {found}, expected the value of a label; use letters, digits, '-', '_' and '.', with a letter or digit at both ends"
+        ),
         other => format!("found {found}, expected text that matches {other}"),
     }
 }
@@ -159,6 +168,10 @@ pub(super) fn too_few(schema: &Value) -> String {
 
 pub(super) fn too_many(schema: &Value, length: u64) -> String {
     format!("the list has {length} items; shorten it to at most {}", schema["maxItems"])
+}
+
+pub(super) fn too_many_keys(schema: &Value, length: u64) -> String {
+    format!("the map has {length} keys; reduce it to at most {}", schema["maxProperties"])
 }
 
 pub(super) fn listed_twice(item: &Value) -> String {
@@ -327,8 +340,10 @@ mod tests {
             for (_, schema) in schema["properties"].as_object().into_iter().flatten() {
                 visit(schema);
             }
-            if schema["items"].is_object() {
-                visit(&schema["items"]);
+            for inner in [&schema["items"], &schema["additionalProperties"]] {
+                if inner.is_object() {
+                    visit(inner);
+                }
             }
         }
         visit(&crate::crd::schema()["properties"]["spec"]);

@@ -108,6 +108,15 @@ fn check_list(schema: &Value, items: &[Value], path: &Path, findings: &mut Vec<F
 }
 
 fn check_fields(schema: &Value, fields: &Map<String, Value>, path: &Path, findings: &mut Vec<Finding>) {
+    let length = fields.len() as u64;
+    if schema["maxProperties"].as_u64().is_some_and(|most| length > most) {
+        findings.push(Finding {
+            path: path.clone(),
+            meant: None,
+            constraint: Constraint::MaxProperties,
+            message: explain::too_many_keys(schema, length),
+        });
+    }
     for (name, value) in fields {
         let path = path.field(name);
         match property(schema, name) {
@@ -153,7 +162,7 @@ fn matches(pattern: &str, text: &str) -> bool {
 
 /// Keywords of the schema that this check understands, and those that constrain nothing.
 #[cfg(test)]
-const KEYWORDS: [&str; 19] = [
+const KEYWORDS: [&str; 21] = [
     "type",
     "enum",
     "minimum",
@@ -166,11 +175,13 @@ const KEYWORDS: [&str; 19] = [
     "maxItems",
     "properties",
     "additionalProperties",
+    "maxProperties",
     "required",
     "default",
     "description",
     "format",
     "x-kubernetes-list-type",
+    "x-kubernetes-map-type",
     "x-kubernetes-validations",
     "x-kubernetes-preserve-unknown-fields",
 ];

@@ -30,7 +30,7 @@ impl Finding {
     fn spoils(&self) -> bool {
         match self.constraint {
             Constraint::Type | Constraint::Required | Constraint::Unknown | Constraint::Enum => true,
-            Constraint::MinLength | Constraint::MaxLength | Constraint::MaxItems => true,
+            Constraint::MinLength | Constraint::MaxLength | Constraint::MaxItems | Constraint::MaxProperties => true,
             Constraint::Syntax | Constraint::Document => true,
             Constraint::Minimum | Constraint::Maximum | Constraint::Pattern => false,
             Constraint::MinItems | Constraint::Unique | Constraint::Rule(_) => false,

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// What a decimal string looks like. The exponent has at most two digits, so the value is always finite.
 pub(crate) const PATTERN: &str = r"^(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?$";
 
+/// What a ratio looks like: a decimal string from 0 to 1, without exponent.
+pub(crate) const RATIO_PATTERN: &str = r"^(0(\.[0-9]+)?|1(\.0+)?)$";
+
 /// A real number that is not negative, as text: `"0.0001"`, `"1e-4"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -3,11 +3,16 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Decimal;
+use super::{Decimal, RATIO_PATTERN};
 
 /// Settings of the evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.gates.minSilhouette) || self.sampleSize > 0")
+        .message("gates.minSilhouette needs the silhouette, which sampleSize: 0 turns off; raise sampleSize or remove the gate")
+        .field_path(".sampleSize"),
+)]
 pub struct Evaluation {
     /// sampleSize is the number of rows on which the silhouette is computed; with fewer rows in the input it is exact. Its
     /// cost grows with the square of this number. 0 turns the silhouette off. Default: 20000. From 0 to 200000. Unit:
@@ -27,9 +32,10 @@ pub struct Evaluation {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Gates {
-    /// minSilhouette is the least mean silhouette. Unset: no demand. A decimal number in quotes, such as `"0.5"`. Mutable;
-    /// used at once.
+    /// minSilhouette is the least mean silhouette. Unset: no demand. A decimal number from 0 to 1 in quotes, such as `"0.5"`.
+    /// Mutable; used at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = RATIO_PATTERN))]
     pub min_silhouette: Option<Decimal>,
 
     /// maxDaviesBouldin is the greatest Davies-Bouldin index. Unset: no demand. A decimal number in quotes, such as `"1.2"`.
@@ -37,14 +43,16 @@ pub struct Gates {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_davies_bouldin: Option<Decimal>,
 
-    /// minAri is the least adjusted Rand index against source.columns.label. Unset: no demand. A decimal number in quotes, such as
-    /// `"0.6"`. Mutable; used at once.
+    /// minAri is the least adjusted Rand index against source.columns.label. Unset: no demand. A decimal number from 0 to 1 in
+    /// quotes, such as `"0.6"`. Mutable; used at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = RATIO_PATTERN))]
     pub min_ari: Option<Decimal>,
 
-    /// minClusterShare is the least share of all rows in the smallest cluster. Unset: no demand. A decimal number in quotes,
-    /// such as `"0.01"`. Mutable; used at once.
+    /// minClusterShare is the least share of all rows in the smallest cluster. Unset: no demand. A decimal number from 0 to 1
+    /// in quotes, such as `"0.01"`. Mutable; used at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = RATIO_PATTERN))]
     pub min_cluster_share: Option<Decimal>,
 
     /// minRows is the least number of rows that the model was made from. Unset: no demand. From 1 to 9223372036854775807. Unit:

@@ -21,12 +21,13 @@ mod workers;
 
 pub use algorithm::{Algorithm, Init, KMeans, WarmStart};
 pub use decimal::Decimal;
-pub(crate) use decimal::PATTERN as DECIMAL_PATTERN;
+pub(crate) use decimal::{PATTERN as DECIMAL_PATTERN, RATIO_PATTERN};
 pub use evaluation::{Evaluation, Gates};
 pub use features::{FeatureStep, L2Normalize, MinMax, Pca, Standardize};
 pub use history::History;
 pub use metric::{Metric, MetricType};
 pub use output::Output;
+pub(crate) use pods::LABEL_PATTERN;
 pub use pods::{PodTemplate, Resources, TaintEffect, Toleration, TolerationOperator};
 pub use schedule::{ConcurrencyPolicy, Schedule};
 pub use serving::{Autoscaling, Serving};
@@ -115,6 +116,13 @@ use crate::status::ClusteringJobStatus;
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must begin with a lower-case letter and hold only lower-case letters, digits and '-', since Services are named after it"),
 )]
+#[x_kube(
+    validation = Rule::new("has(self.output) || !(has(self.serving) || has(self.schedule))")
+        .message("a job with serving or schedule needs output, the place in an object store for its models")
+        .field_path(".output"),
+    validation = Rule::new("!has(self.evaluation.gates.minAri) || (has(self.source.columns) && has(self.source.columns.label))")
+        .message("evaluation.gates.minAri compares with known classes; name their column in source.columns.label, or remove the gate"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusteringJobSpec {
     /// source tells where the vectors are and how to read them. Required. Mutable; used by the next run.
@@ -152,18 +160,18 @@ pub struct ClusteringJobSpec {
     #[serde(default)]
     pub evaluation: Evaluation,
 
-    /// output tells where the model and the assignments are written. Unset: the place is chosen when the job is
-    /// run (`coterie run --output`). Mutable; used by the next run.
+    /// output tells where the model and the assignments are written. Needed on a cluster. Unset: the place is chosen when
+    /// the job is run (`coterie run --output`). Mutable; used by the next run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
 
-    /// schedule makes runs by the clock, for data that changes under the same source. Only on a cluster. Unset: runs are made
-    /// when the spec changes. Mutable; used at once.
+    /// schedule makes runs by the clock, for data that changes under the same source. Only on a cluster; needs output. Unset: runs
+    /// are made when the spec changes. Mutable; used at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
 
     /// serving asks for replicas that answer queries about the newest accepted model, behind a Service with the job's name. Only
-    /// on a cluster. Unset: the model is only written. Mutable; used at once.
+    /// on a cluster; needs output. Unset: the model is only written. Mutable; used at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serving: Option<Serving>,
 

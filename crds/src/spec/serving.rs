@@ -8,11 +8,6 @@ use super::{PodTemplate, Resources};
 /// Settings of serving.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("!has(self.autoscaling) || self.autoscaling.minReplicas <= self.autoscaling.maxReplicas")
-        .message("autoscaling.maxReplicas must not be below autoscaling.minReplicas")
-        .field_path(".autoscaling.maxReplicas"),
-)]
 pub struct Serving {
     /// replicas is the number of serving pods; with autoscaling it is not used. Default: 2. From 1 to 1000. Mutable; used at once, without
     /// a new run.
@@ -45,14 +40,19 @@ pub struct Serving {
 /// Bounds of autoscaling, which needs a metrics server in the cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.minReplicas <= self.maxReplicas")
+        .message("maxReplicas must not be below minReplicas; raise maxReplicas or lower minReplicas")
+        .field_path(".maxReplicas"),
+)]
 pub struct Autoscaling {
-    /// minReplicas is the least number of pods. Default: 2. From 1 to 1000. Mutable; used at once.
+    /// minReplicas is the least number of pods. Default: 2. From 1 to maxReplicas. Mutable; used at once.
     #[serde(default = "default_replicas")]
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1))]
     pub min_replicas: i32,
 
-    /// maxReplicas is the greatest number of pods. Required; from 1 to 1000. Mutable; used at once.
-    #[schemars(range(min = 1, max = 1000))]
+    /// maxReplicas is the greatest number of pods. Required; from minReplicas to 1000. Mutable; used at once.
+    #[schemars(range(max = 1000))]
     pub max_replicas: i32,
 
     /// targetCpuPercent is the mean CPU use, as a share of resources.cpu, that the number of pods aims at. Default: 70. From 1 to 100. Unit:

@@ -44,6 +44,7 @@ pub struct Store {
     /// as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Only on a cluster. Unset: the identity of the pods' service account. Mutable; used
     /// by the next pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub credentials_secret_ref: Option<SecretReference>,
 }
 

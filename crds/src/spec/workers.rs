@@ -21,7 +21,7 @@ pub struct Workers {
     pub resources: Resources,
 
     /// scratch bounds the disk space of a worker pod for rows that memory does not hold. Only on a cluster. Unset: `10Gi`.
-    /// A whole number with a unit; at most 16 characters. Mutable; used by the next run.
+    /// A whole number with a unit; 1 to 16 characters. Mutable; used by the next run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]*(Mi|Gi|Ti|M|G|T)$')")
