@@ -1,0 +1,170 @@
+//! Serving replicas of one model version, and their configuration.
+
+use std::collections::BTreeMap;
+
+use coterie_crds::names::{annotation, label};
+use coterie_crds::run::{SERVE_CONFIG_KEY, ServeConfig};
+use coterie_crds::spec::Serving;
+use k8s_openapi::api::{
+    apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+    core::v1::{ConfigMap, ConfigMapVolumeSource, Container, PodSpec, PodTemplateSpec, Volume, VolumeMount},
+};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::meta::{Owner, matching, serving_selector};
+use super::pod;
+use crate::observed::Settings;
+use crate::validate::short_hash;
+
+/// Port of REST, health and metrics.
+pub(crate) const HTTP_PORT: u16 = 8080;
+/// Port of gRPC.
+pub(crate) const GRPC_PORT: u16 = 8081;
+const CONTAINER: &str = "serving";
+const CONFIG_DIRECTORY: &str = "/etc/coterie/serving";
+/// How long a replica goes on answering after it was told to stop, so that every proxy hears of it first.
+const DRAIN_SECONDS: i64 = 10;
+/// Beyond the drain: requests in flight.
+const GRACE_SECONDS: i64 = 60;
+
+/// What the pods of a version are made from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replica<'a> {
+    pub(crate) owner: Owner<'a>,
+    pub(crate) version: &'a str,
+    pub(crate) serving: &'a Serving,
+    pub(crate) credentials: &'a [&'a str],
+    /// Name of the ConfigMap of [`serve_config`].
+    pub(crate) config: &'a str,
+}
+
+/// The configuration of a version's replicas. Its name follows from its content, so that it never changes.
+pub(crate) fn serve_config(owner: Owner<'_>, version: &str, config: &ServeConfig) -> ConfigMap {
+    let text = serde_json::to_string_pretty(config).unwrap_or_default();
+    let name = format!("{}-{version}-{}", owner.name, &short_hash(text.as_bytes())[..8]);
+    ConfigMap {
+        metadata: owner.child(name, labels(owner, version)),
+        data: Some(BTreeMap::from([(SERVE_CONFIG_KEY.to_owned(), text)])),
+        immutable: Some(true),
+        binary_data: None,
+    }
+}
+
+fn labels(owner: Owner<'_>, version: &str) -> BTreeMap<String, String> {
+    let mut labels = owner.labels(label::SERVING);
+    labels.insert(label::MODEL_VERSION.to_owned(), version.to_owned());
+    labels
+}
+
+/// Covers all that the pods are made from, other than what the operator itself brings (its image and its ways).
+pub(crate) fn template_hash(replica: &Replica<'_>) -> String {
+    let Replica { owner: _, version, serving, credentials, config } = replica;
+    let inputs = serde_json::json!([version, serving.resources, serving.pod_template, credentials, config]);
+    short_hash(inputs.to_string().as_bytes())
+}
+
+/// The Deployment of a version. Where one is there already and its pods are made from the same, they are left as they are: a newer operator
+/// must not restart what it would only write differently.
+pub(crate) fn deployment(
+    replica: &Replica<'_>,
+    replicas: i32,
+    observed: Option<&Deployment>,
+    settings: &Settings,
+) -> Deployment {
+    let Replica { owner, version, serving, credentials: _, config: _ } = replica;
+    let hash = template_hash(replica);
+    let observed =
+        observed.filter(|observed| annotation_of(observed, annotation::TEMPLATE_HASH) == Some(hash.as_str()));
+    let written_by = observed.and_then(|observed| annotation_of(observed, annotation::OPERATOR_VERSION));
+    let kept = match written_by {
+        Some(version) if version != settings.version => {
+            observed.and_then(|observed| Some(observed.spec.as_ref()?.template.clone()))
+        }
+        Some(_) | None => None,
+    };
+    let image = observed.and_then(image_of).unwrap_or(&settings.image);
+    let mut metadata = owner.child(format!("{}-{version}", owner.name), labels(*owner, version));
+    metadata.annotations = Some(BTreeMap::from([
+        (annotation::TEMPLATE_HASH.to_owned(), hash.clone()),
+        (annotation::OPERATOR_VERSION.to_owned(), written_by.unwrap_or(&settings.version).to_owned()),
+    ]));
+    Deployment {
+        metadata,
+        spec: Some(DeploymentSpec {
+            replicas: Some(replicas),
+            selector: matching(serving_selector(*owner, version)),
+            progress_deadline_seconds: Some(serving.progress_deadline_seconds),
+            revision_history_limit: Some(1),
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::Int(1)),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
+            }),
+            template: kept.unwrap_or_else(|| template(replica, image, settings)),
+            ..DeploymentSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn annotation_of<'a>(deployment: &'a Deployment, key: &str) -> Option<&'a str> {
+    deployment.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+fn image_of(deployment: &Deployment) -> Option<&String> {
+    deployment.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.image.as_ref()
+}
+
+fn template(replica: &Replica<'_>, image: &str, settings: &Settings) -> PodTemplateSpec {
+    let Replica { owner, version, serving, credentials, config } = replica;
+    let drain = format!("{DRAIN_SECONDS}s");
+    let spec = PodSpec {
+        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        containers: vec![Container {
+            name: CONTAINER.to_owned(),
+            image: Some(image.to_owned()),
+            image_pull_policy: Some(settings.image_pull_policy.clone()),
+            args: Some(
+                [
+                    "serve",
+                    "--serve-config",
+                    &format!("{CONFIG_DIRECTORY}/{SERVE_CONFIG_KEY}"),
+                    "--http",
+                    &format!("0.0.0.0:{HTTP_PORT}"),
+                    "--grpc",
+                    &format!("0.0.0.0:{GRPC_PORT}"),
+                    "--drain-delay",
+                    &drain,
+                    "--log-format",
+                    "json",
+                ]
+                .map(str::to_owned)
+                .to_vec(),
+            ),
+            env_from: pod::environment_from(credentials),
+            ports: Some(vec![pod::port("http", HTTP_PORT), pod::port("grpc", GRPC_PORT)]),
+            // Loading a large model takes long; the startup probe gives it time, and a fast look at a small one.
+            startup_probe: Some(pod::probe("/healthz/live", "http", 1, serving.progress_deadline_seconds)),
+            readiness_probe: Some(pod::probe("/healthz/ready", "http", 2, 2)),
+            liveness_probe: Some(pod::probe("/healthz/live", "http", 10, 3)),
+            resources: Some(pod::resources(&serving.resources)),
+            security_context: Some(pod::confined()),
+            volume_mounts: Some(vec![VolumeMount {
+                name: "config".to_owned(),
+                mount_path: CONFIG_DIRECTORY.to_owned(),
+                read_only: Some(true),
+                ..VolumeMount::default()
+            }]),
+            ..Container::default()
+        }],
+        volumes: Some(vec![Volume {
+            name: "config".to_owned(),
+            config_map: Some(ConfigMapVolumeSource { name: (*config).to_owned(), ..ConfigMapVolumeSource::default() }),
+            ..Volume::default()
+        }]),
+        ..PodSpec::default()
+    };
+    pod::template(labels(*owner, version), serving_selector(*owner, version), &serving.pod_template, spec)
+}

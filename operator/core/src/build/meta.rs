@@ -1,0 +1,70 @@
+//! Metadata that all children share.
+
+use std::collections::BTreeMap;
+
+use coterie_crds::names::{MANAGER, label};
+use coterie_crds::{API_VERSION, ClusteringJob, KIND};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+
+/// The job that children belong to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) namespace: &'a str,
+    pub(crate) uid: &'a str,
+}
+
+impl<'a> Owner<'a> {
+    pub(crate) fn of(job: &'a ClusteringJob) -> Self {
+        Self {
+            name: job.metadata.name.as_deref().unwrap_or_default(),
+            namespace: job.metadata.namespace.as_deref().unwrap_or_default(),
+            uid: job.metadata.uid.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// Labels of a child for this purpose.
+    pub(crate) fn labels(&self, component: &str) -> BTreeMap<String, String> {
+        let labels = [
+            (label::NAME, "coterie"),
+            (label::MANAGED_BY, MANAGER),
+            (label::COMPONENT, component),
+            (label::JOB, self.name),
+        ];
+        labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    /// Metadata of a child, to be collected with its owner.
+    pub(crate) fn child(&self, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name),
+            namespace: Some(self.namespace.to_owned()),
+            labels: Some(labels),
+            owner_references: Some(vec![OwnerReference {
+                api_version: API_VERSION.to_owned(),
+                kind: KIND.to_owned(),
+                name: self.name.to_owned(),
+                uid: self.uid.to_owned(),
+                controller: Some(true),
+                block_owner_deletion: Some(true),
+            }]),
+            ..ObjectMeta::default()
+        }
+    }
+}
+
+/// The pods of one purpose, narrowed by more labels.
+pub(crate) fn selector(owner: Owner<'_>, component: &str, more: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let labels = [(label::JOB, owner.name), (label::COMPONENT, component)];
+    labels.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// The serving pods of one model version.
+pub(crate) fn serving_selector(owner: Owner<'_>, version: &str) -> BTreeMap<String, String> {
+    selector(owner, label::SERVING, &[(label::MODEL_VERSION, version)])
+}
+
+/// As Kubernetes wants it in most places.
+pub(crate) fn matching(labels: BTreeMap<String, String>) -> LabelSelector {
+    LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }
+}

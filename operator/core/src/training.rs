@@ -1,0 +1,485 @@
+//! Which runs there should be, and what became of those there are.
+//!
+//! A run is *open* until the status says how it ended; from then on the status counts and its objects are only history. Each step below takes
+//! the account as the one before left it, so the order of the calls in [`plan`] is the order of events within one plan.
+
+use coterie_crds::names::reason;
+use coterie_crds::run::{COORDINATION_PORT, CoordinatorAddress, PublishedModel, Retention, RunConfig};
+use coterie_crds::spec::ConcurrencyPolicy;
+use coterie_crds::status::{FinishedRun, ModelStatus, RunState, RunStatus, Trigger};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::build::{self, Record};
+use crate::context::{Child, Context, Todo};
+use crate::plan::{Action, Deletion, Kind, ObjectRef, Poll};
+use crate::progress;
+use crate::results;
+use crate::runs::{self, Finding, Run};
+use crate::validate::{Key, Validated};
+
+/// Finished runs that the status lists, beside those whose objects are still there.
+const LISTED: usize = 10;
+
+/// What the status says of training, kept up to date step by step.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) run: Option<RunStatus>,
+    pub(crate) model: Option<ModelStatus>,
+    pub(crate) history: Vec<FinishedRun>,
+    pub(crate) last_schedule: Option<Timestamp>,
+    pub(crate) next_schedule: Option<Timestamp>,
+    pub(crate) poll: Option<Poll>,
+    /// A run ended well, but its outcome was lost with its pods.
+    lost: bool,
+}
+
+/// Decides about the runs of a job.
+pub(crate) fn plan(context: &Context<'_>, todo: &mut Todo) -> Account {
+    let status = context.status;
+    let mut account = Account {
+        run: status.run.clone(),
+        model: status.model.clone(),
+        history: status.history.clone(),
+        last_schedule: status.last_schedule_time.as_ref().map(|time| time.0),
+        next_schedule: status.next_schedule_time.as_ref().map(|time| time.0),
+        poll: None,
+        lost: false,
+    };
+    let mut runs = runs::of(context.owner.name, context.children, status);
+    adopt(context, &runs, &mut account);
+    for run in &mut runs {
+        settle(context, run, &mut account, todo);
+    }
+    accept(context, &mut account, todo);
+    cancel_outdated(context, &mut runs, &mut account, todo);
+    start(context, &mut runs, &mut account, todo);
+    for run in runs.iter().filter(|run| run.over.is_none()) {
+        advance(context, run, &mut account, todo);
+    }
+    clean(context, &runs, &account, todo);
+    forget(&runs, &mut account);
+    account
+}
+
+/// A run that the status does not know, because the status was lost: takes it from its record.
+fn adopt(context: &Context<'_>, runs: &[Run<'_>], account: &mut Account) {
+    let Some(newest) = runs.last() else { return };
+    if account.run.as_ref().is_some_and(|run| run.number >= newest.number) {
+        return;
+    }
+    let Some(key) = &newest.key else { return };
+    account.run = Some(fresh(newest.number, &newest.name, newest.trigger, key, newest.created.unwrap_or(context.now)));
+}
+
+fn fresh(number: i64, name: &str, trigger: Trigger, key: &Key, start: Timestamp) -> RunStatus {
+    RunStatus {
+        name: name.to_owned(),
+        number,
+        trigger,
+        training_hash: key.training_hash.clone(),
+        retrain_token: key.retrain_token.clone(),
+        state: RunState::Starting,
+        start_time: Some(Time(start)),
+        completion_time: None,
+        message: String::new(),
+        progress: String::new(),
+        iteration: None,
+        max_iterations: None,
+        inertia: None,
+        rows: None,
+        rows_per_second: None,
+        workers: None,
+        estimated_completion_time: None,
+        observed_time: None,
+        result: None,
+    }
+}
+
+/// Puts the end of a run on record.
+fn settle(context: &Context<'_>, run: &mut Run<'_>, account: &mut Account, todo: &mut Todo) {
+    if run.over.is_some() {
+        return;
+    }
+    let (state, message, model) = match run.finding() {
+        Finding::Published(model) => (RunState::Succeeded, format!("published model {}", model.version), Some(model)),
+        Finding::Failed(message) => (RunState::Failed, message, None),
+        Finding::Lost => {
+            account.lost |= account.run.as_ref().is_some_and(|newest| newest.number == run.number);
+            let message = "the run ended well, but its pods were removed before their outcome was read".to_owned();
+            (RunState::Failed, message, None)
+        }
+        Finding::Absent | Finding::Leaving | Finding::Queued | Finding::Waiting(_) | Finding::Running => return,
+    };
+    let result = model.map(|model| result_of(context, run, &model));
+    match state {
+        RunState::Succeeded => todo.normal(reason::RUN_SUCCEEDED, "Train", format!("run {} {message}", run.name)),
+        _ => todo.warning(reason::RUN_FAILED, "Train", format!("run {} failed: {message}", run.name)),
+    }
+    close(context, run, state, message, result, account);
+}
+
+fn result_of(context: &Context<'_>, run: &Run<'_>, model: &PublishedModel) -> ModelStatus {
+    let key = run.key.clone().unwrap_or(Key { training_hash: String::new(), retrain_token: None });
+    results::model_status(model, &run.name, key, context.now)
+}
+
+/// Ends a run in the account.
+fn close(
+    context: &Context<'_>,
+    run: &mut Run<'_>,
+    state: RunState,
+    message: String,
+    result: Option<ModelStatus>,
+    account: &mut Account,
+) {
+    run.over = Some(state);
+    let newest = account.run.as_mut().filter(|newest| newest.number == run.number);
+    let start = newest.as_ref().and_then(|newest| newest.start_time.clone()).or(run.created.map(Time));
+    account.history.insert(
+        0,
+        FinishedRun {
+            name: run.name.clone(),
+            trigger: run.trigger,
+            state,
+            start_time: start,
+            completion_time: Some(context.time()),
+            version: result.as_ref().map(|model| model.version.clone()),
+            message: message.clone(),
+        },
+    );
+    match newest {
+        Some(newest) => {
+            newest.state = state;
+            newest.completion_time = Some(context.time());
+            newest.message = message;
+            newest.estimated_completion_time = None;
+            newest.rows_per_second = None;
+            newest.workers = None;
+            newest.progress = progress::finished(state, newest.iteration, result.as_ref());
+            if let Some(model) = &result {
+                newest.iteration = Some(model.metrics.iterations);
+                newest.inertia = Some(model.metrics.inertia.clone());
+                newest.rows = Some(model.metrics.rows);
+            }
+            newest.result = result;
+        }
+        // A run beside a newer one: its model counts if it is good and nothing newer is there.
+        None => {
+            if let (Some(model), Ok(spec)) = (result, context.spec)
+                && is_wanted(&model, &spec.key)
+                && spec.gates.missed(&model.metrics).is_empty()
+                && account.model.as_ref().is_none_or(|current| runs::number(&current.run) < Some(run.number))
+            {
+                account.model = Some(model);
+            }
+        }
+    }
+}
+
+fn is_wanted(model: &ModelStatus, key: &Key) -> bool {
+    model.training_hash == key.training_hash && model.retrain_token == key.retrain_token
+}
+
+/// Takes the newest run's model into service if the gates let it.
+fn accept(context: &Context<'_>, account: &mut Account, todo: &mut Todo) {
+    let (Some(run), Ok(spec)) = (&account.run, context.spec) else { return };
+    let Some(model) = run.result.as_ref().filter(|model| is_wanted(model, &spec.key)) else { return };
+    let current = account.model.as_ref().and_then(|model| runs::number(&model.run));
+    if current < Some(run.number) && spec.gates.missed(&model.metrics).is_empty() {
+        todo.normal(reason::RUN_SUCCEEDED, "Accept", format!("model {} is accepted: {}", model.version, model.digest));
+        account.model = Some(model.clone());
+    }
+}
+
+/// Ends open runs that answer what is not asked any more.
+fn cancel_outdated(context: &Context<'_>, runs: &mut [Run<'_>], account: &mut Account, todo: &mut Todo) {
+    let Ok(spec) = context.spec else { return };
+    for run in runs.iter_mut().filter(|run| run.over.is_none() && run.key.as_ref() != Some(&spec.key)) {
+        cancel(context, run, "the spec or the retrain token changed", account, todo);
+    }
+}
+
+fn cancel(context: &Context<'_>, run: &mut Run<'_>, why: &str, account: &mut Account, todo: &mut Todo) {
+    todo.normal(reason::RUN_CANCELLED, "Train", format!("run {} is cancelled: {why}", run.name));
+    close(context, run, RunState::Cancelled, format!("cancelled: {why}"), None, account);
+}
+
+/// Claims the next run if one is due.
+fn start<'a>(context: &Context<'a>, runs: &mut Vec<Run<'a>>, account: &mut Account, todo: &mut Todo) {
+    let Ok(spec) = context.spec else { return };
+    if spec.schedule.is_none() {
+        account.next_schedule = None;
+    }
+    let suspended = context.observed.job.spec.suspend;
+    let wanted = if suspended { None } else { needed(spec, account) };
+    let scheduled = scheduled(context, spec, suspended, runs, account, todo);
+    let Some(trigger) = wanted.or(scheduled.map(|_| Trigger::Schedule)) else { return };
+    let replaced = "the schedule's next time came";
+    if trigger == Trigger::Schedule && spec.schedule.as_ref().is_some_and(|s| s.policy == ConcurrencyPolicy::Replace) {
+        for run in runs.iter_mut().filter(|run| run.over.is_none()) {
+            cancel(context, run, replaced, account, todo);
+        }
+    }
+    let number = runs.last().map_or(1, |run| run.number + 1);
+    let name = runs::name(context.owner.name, number);
+    account.run = Some(fresh(number, &name, trigger, &spec.key, context.now));
+    if scheduled.is_some() {
+        account.last_schedule = scheduled;
+    }
+    todo.normal(reason::RUN_STARTING, "Train", format!("run {name} starts: {}", because(trigger)));
+    runs.push(Run {
+        number,
+        name,
+        key: Some(spec.key.clone()),
+        trigger,
+        scheduled,
+        created: None,
+        record: None,
+        service: None,
+        job: None,
+        pods: Vec::new(),
+        over: None,
+    });
+}
+
+fn because(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::Created => "the job is new",
+        Trigger::SpecChanged => "the spec changed",
+        Trigger::RetrainToken => "the retrain token changed",
+        Trigger::Schedule => "the schedule's time has come",
+        Trigger::ResultLost => "the outcome of the run before it was lost",
+    }
+}
+
+/// Why a run is needed apart from the schedule.
+fn needed(spec: &Validated, account: &Account) -> Option<Trigger> {
+    let satisfied = account.model.as_ref().is_some_and(|model| is_wanted(model, &spec.key));
+    let Some(newest) = &account.run else {
+        return (!satisfied).then_some(Trigger::Created);
+    };
+    let hash_is_wanted = newest.training_hash == spec.key.training_hash;
+    if hash_is_wanted && newest.retrain_token == spec.key.retrain_token {
+        return match newest.state {
+            RunState::Failed if account.lost => Some(Trigger::ResultLost),
+            RunState::Cancelled if !satisfied => Some(Trigger::SpecChanged),
+            RunState::Cancelled
+            | RunState::Failed
+            | RunState::Succeeded
+            | RunState::Starting
+            | RunState::Suspended
+            | RunState::Running => None,
+        };
+    }
+    if satisfied {
+        return None;
+    }
+    Some(if hash_is_wanted { Trigger::RetrainToken } else { Trigger::SpecChanged })
+}
+
+/// The time of the schedule that a run may start for now. Keeps the next time up to date.
+fn scheduled(
+    context: &Context<'_>,
+    spec: &Validated,
+    suspended: bool,
+    runs: &[Run<'_>],
+    account: &mut Account,
+    todo: &mut Todo,
+) -> Option<Timestamp> {
+    let schedule = spec.schedule.as_ref()?;
+    let next = schedule.next_after(context.now);
+    let due = account.next_schedule.and_then(|expected| schedule.due(expected, context.now));
+    let Some(due) = due else {
+        account.next_schedule = next;
+        if let (Some(next), false) = (next, suspended) {
+            todo.wake_at(next);
+        }
+        return None;
+    };
+    if suspended {
+        return None;
+    }
+    if let Some(next) = next {
+        todo.wake_at(next);
+    }
+    if due.expired {
+        todo.warning(
+            reason::MISSED_SCHEDULE,
+            "Schedule",
+            format!("the run of {} is left out: startingDeadlineSeconds has passed", due.time),
+        );
+        account.next_schedule = next;
+        return None;
+    }
+    let active = runs.iter().any(|run| run.over.is_none());
+    if active && schedule.policy == ConcurrencyPolicy::Forbid {
+        return None;
+    }
+    if due.count > 1 {
+        todo.warning(
+            reason::MISSED_SCHEDULE,
+            "Schedule",
+            format!(
+                "{} times of the schedule passed without a run; only the last, {}, is made up for",
+                due.count, due.time
+            ),
+        );
+    }
+    account.next_schedule = next;
+    Some(due.time)
+}
+
+/// Sees to the objects of an open run, and says where it stands.
+fn advance(context: &Context<'_>, run: &Run<'_>, account: &mut Account, todo: &mut Todo) {
+    let suspended = context.observed.job.spec.suspend;
+    let finding = run.finding();
+    let (state, message) = match &finding {
+        _ if suspended => (
+            RunState::Suspended,
+            "held back by spec.suspend; goes on from its checkpoint when that is false".to_owned(),
+        ),
+        Finding::Queued => (RunState::Suspended, "waits in its queue".to_owned()),
+        Finding::Absent => (RunState::Starting, "its objects are being created".to_owned()),
+        Finding::Leaving => (RunState::Starting, "waits until pods of its former Job have ended".to_owned()),
+        Finding::Waiting(why) => (RunState::Starting, why.clone()),
+        Finding::Running | Finding::Published(_) | Finding::Failed(_) | Finding::Lost => {
+            (RunState::Running, "training".to_owned())
+        }
+    };
+    if suspended {
+        if let Some(job) = run.job {
+            todo.delete(job);
+        }
+    } else {
+        ensure(context, run, todo);
+    }
+    let Some(newest) = account.run.as_mut().filter(|newest| newest.number == run.number) else { return };
+    newest.state = state;
+    newest.message = message;
+    if state != RunState::Running {
+        progress::pause(newest);
+        return;
+    }
+    let Some((_, record)) = &run.record else { return };
+    progress::update(newest, context, &record.config.run);
+    if let Some(pod_ip) = run.coordinator().and_then(|pod| pod.status.as_ref()?.pod_ip.clone()) {
+        let last =
+            newest.observed_time.as_ref().map_or(context.now, |time| time.0 + context.settings.progress_interval);
+        account.poll = Some(Poll { run: record.config.run.clone(), pod_ip, at: last.max(context.now) });
+    }
+}
+
+/// Creates what an open run lacks: the record first, the Job last.
+fn ensure(context: &Context<'_>, run: &Run<'_>, todo: &mut Todo) {
+    let job = &context.observed.job;
+    let owner = context.owner;
+    let workers = match (&run.record, context.spec) {
+        (Some((_, record)), _) => record.config.job.workers,
+        (None, Ok(spec)) => {
+            let record = new_record(context, run, spec);
+            let workers = record.config.job.workers;
+            todo.create(build::record(owner, &run.name, &record));
+            workers
+        }
+        // Nobody knows what to train.
+        (None, Err(_)) => return,
+    };
+    if run.service.is_none() {
+        todo.apply(None, build::run_service(owner, &run.name, run.number));
+    }
+    if run.job.is_none() {
+        todo.actions.push(Action::CreateIdentity(build::identity(owner, &run.name, run.number)));
+        todo.create(build::run_job(job, &run.name, run.number, workers, context.settings));
+    }
+}
+
+fn new_record(context: &Context<'_>, run: &Run<'_>, spec: &Validated) -> Record {
+    let owner = context.owner;
+    let in_service = context.status.serving.iter().flat_map(|serving| [&serving.version, &serving.candidate_version]);
+    let mut protect: Vec<String> =
+        in_service.flatten().chain(context.status.model.as_ref().map(|model| &model.version)).cloned().collect();
+    protect.sort();
+    protect.dedup();
+    let limit = context.observed.job.spec.output.as_ref().and_then(|output| output.history_limit);
+    let millis = |duration: jiff::SignedDuration| u64::try_from(duration.as_millis()).unwrap_or_default();
+    let uid: String = owner.uid.chars().take(8).collect();
+    Record {
+        number: run.number,
+        trigger: run.trigger,
+        training_hash: spec.key.training_hash.clone(),
+        retrain_token: spec.key.retrain_token.clone(),
+        scheduled_time: run.scheduled,
+        config: RunConfig {
+            run: format!("{}-{uid}", run.name),
+            version: None,
+            job: spec.resolved.clone(),
+            coordinator: CoordinatorAddress::Address(format!(
+                "{0}-0.{0}.{1}.svc:{COORDINATION_PORT}",
+                run.name, owner.namespace
+            )),
+            lease_millis: millis(context.settings.lease),
+            patience_millis: millis(context.settings.patience),
+            tls: build::TLS_DIRECTORY.into(),
+            retention: limit.map(|limit| Retention { limit: limit.unsigned_abs(), protect }),
+        },
+    }
+}
+
+/// Removes what is left of runs that are over: cancelled ones, and more finished ones than `spec.history` keeps.
+fn clean(context: &Context<'_>, runs: &[Run<'_>], account: &Account, todo: &mut Todo) {
+    let limits = &context.observed.job.spec.history;
+    let newest = account.run.as_ref().map(|run| run.number);
+    let (mut successful, mut failed) = (limits.successful_runs, limits.failed_runs);
+    for run in runs.iter().rev() {
+        let kept = match run.over {
+            None => continue,
+            Some(RunState::Succeeded) => {
+                successful -= 1;
+                successful >= 0
+            }
+            Some(RunState::Failed) => {
+                failed -= 1;
+                failed >= 0
+            }
+            Some(_) => false,
+        };
+        // The Job of the newest run shows how things stand.
+        let shown = newest == Some(run.number) && run.over != Some(RunState::Cancelled);
+        if !kept && !shown {
+            remove(run, todo);
+        }
+    }
+}
+
+/// Removes the objects of a run: the Job and its pods first, the record last.
+fn remove(run: &Run<'_>, todo: &mut Todo) {
+    if let Some(job) = run.job {
+        todo.delete(job);
+        return;
+    }
+    if let Some(service) = run.service {
+        todo.delete(service);
+    }
+    if let Some((record, _)) = &run.record
+        && record.metadata().deletion_timestamp.is_none()
+    {
+        // Secrets are never read, so the record stands for its Secret too.
+        todo.actions.push(Action::Delete(Deletion {
+            object: ObjectRef { kind: Kind::Secret, name: run.name.clone() },
+            uid: None,
+            resource_version: None,
+        }));
+        todo.delete(*record);
+    }
+}
+
+/// Shortens the list of finished runs, but not by those that still have objects: without an entry they would be taken for open.
+fn forget(runs: &[Run<'_>], account: &mut Account) {
+    let present = |name: &str| runs.iter().any(|run| run.name == name && !run.is_gone());
+    let mut listed = 0;
+    account.history.retain(|entry| {
+        listed += 1;
+        listed <= LISTED || present(&entry.name)
+    });
+}
