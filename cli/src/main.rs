@@ -7,7 +7,9 @@ mod crd;
 mod failure;
 mod generate;
 mod manifest;
+mod member;
 mod observability;
+mod operator;
 mod progress;
 mod results;
 mod run;
@@ -50,6 +52,7 @@ enum Command {
     Crd(crd::Crd),
     Generate(generate::Generate),
     Worker(worker::Worker),
+    Operator(operator::Operator),
 }
 
 fn main() -> ExitCode {
@@ -69,7 +72,8 @@ fn main() -> ExitCode {
         Command::Validate(command) => command.execute(),
         Command::Crd(command) => command.execute(),
         Command::Generate(command) => command.execute(),
-        Command::Worker(command) => command.execute(),
+        Command::Worker(command) => command.execute(&cli.logging),
+        Command::Operator(command) => command.execute(),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,321 @@
+//! Carries out a plan, in the order that [`coterie_operator_core::plan`] documents. The only file that writes to jobs and their objects.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use coterie_crds::{API_VERSION, ClusteringJob, KIND, names::MANAGER, status::ClusteringJobStatus};
+use coterie_operator_core::plan::{Action, Deletion, Event, Kind, Object, ObjectRef, Plan};
+use coterie_protocol::identity;
+use k8s_openapi::{
+    ByteString,
+    api::{
+        apps::v1::Deployment,
+        autoscaling::v2::HorizontalPodAutoscaler,
+        batch::v1::Job,
+        core::v1::{ConfigMap, Secret, Service},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    runtime::events::{EventType, Recorder, Reporter},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::time::timeout_at;
+
+use crate::{
+    failure::{Attempt, Class, Failure, chain},
+    leadership::Leadership,
+    metrics::Metrics,
+};
+
+/// Name under which events are reported.
+const CONTROLLER: &str = "coterie.dev/operator";
+
+/// Carries out plans.
+pub(crate) struct Executor {
+    client: Client,
+    leadership: Leadership,
+    recorder: Recorder,
+    metrics: Arc<Metrics>,
+}
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// The job is not in the observed version any more, because its status was written.
+    pub(crate) replaced: bool,
+    /// The objects that were written or deleted.
+    pub(crate) written: Vec<ObjectRef>,
+    /// What ended the plan early.
+    pub(crate) failure: Option<Failure>,
+}
+
+// === impl Executor ===
+
+impl Executor {
+    /// The instance, the name of the pod, is told in events.
+    pub(crate) fn new(client: Client, leadership: Leadership, instance: String, metrics: Arc<Metrics>) -> Self {
+        let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: Some(instance) };
+        Self { recorder: Recorder::new(client.clone(), reporter), client, leadership, metrics }
+    }
+
+    /// Carries out a plan that was made from this job.
+    pub(crate) async fn execute(&self, job: &ClusteringJob, plan: &Plan) -> Report {
+        // Asking for progress and waking up are not writes: the caller sees to them.
+        let Plan { status, actions, events, poll: _, wake: _ } = plan;
+        let mut report = Report::default();
+        report.failure = self.write(job, status.as_ref(), actions, &mut report).await.err();
+        if report.failure.is_none() {
+            for event in events {
+                self.tell(job, event).await;
+            }
+        }
+        report
+    }
+
+    async fn write(
+        &self,
+        job: &ClusteringJob,
+        status: Option<&ClusteringJobStatus>,
+        actions: &[Action],
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        if let Some(status) = status {
+            report.replaced = self.apply_status(job, status).await?;
+        }
+        for action in actions {
+            report.written.push(match action {
+                Action::Create(object) => self.create(job, object).await?,
+                Action::CreateIdentity(metadata) => self.create_identity(job, metadata).await?,
+                Action::Apply(object) => self.apply(job, object).await?,
+                Action::Delete(deletion) => self.delete(job, deletion).await?,
+            });
+        }
+        Ok(())
+    }
+
+    /// Applies the whole status: a field that the document lacks is removed. Whether the job has a new version now.
+    async fn apply_status(&self, job: &ClusteringJob, status: &ClusteringJobStatus) -> Result<bool, Failure> {
+        let attempt = Attempt::status();
+        let observed = job.metadata.resource_version.as_deref();
+        let Some(observed) = observed else {
+            return Err(Failure::new(Class::Bug, &attempt, "the observed job has no resource version"));
+        };
+        let document = json!({
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": { "name": job.name_any(), "namespace": job.namespace(), "resourceVersion": observed },
+            "status": status,
+        });
+        let jobs = self.api(job, &ApiResource::erase::<ClusteringJob>(&()));
+        let (name, parameters, patch) = (job.name_any(), applying(), Patch::Apply(document));
+        let written = self.send(&attempt, jobs.patch_status(&name, &parameters, &patch)).await?;
+        Ok(written.metadata.resource_version.as_deref() != Some(observed))
+    }
+
+    async fn create(&self, job: &ClusteringJob, object: &Object) -> Result<ObjectRef, Failure> {
+        let reference = object.reference();
+        let attempt = Attempt::object("create", reference.clone());
+        let objects = self.api(job, &resource(reference.kind));
+        let document = document(&attempt, object)?;
+        self.send(&attempt, objects.create(&creating(), &document)).await?;
+        Ok(reference)
+    }
+
+    async fn create_identity(&self, job: &ClusteringJob, metadata: &ObjectMeta) -> Result<ObjectRef, Failure> {
+        let reference = ObjectRef { kind: Kind::Secret, name: metadata.name.clone().unwrap_or_default() };
+        let attempt = Attempt::object("create", reference.clone());
+        let certificates = identity::issue().map_err(|error| Failure::new(Class::Bug, &attempt, chain(&error)))?;
+        let files = certificates.files().into_iter();
+        let secret = Secret {
+            metadata: metadata.clone(),
+            type_: Some("Opaque".to_owned()),
+            immutable: Some(true),
+            data: Some(
+                files.map(|(name, text)| (name.to_owned(), ByteString(text.into()))).collect::<BTreeMap<_, _>>(),
+            ),
+            string_data: None,
+        };
+        let objects = self.api(job, &resource(Kind::Secret));
+        let document = typed(&attempt, &secret)?;
+        match self.send(&attempt, objects.create(&creating(), &document)).await {
+            // An earlier attempt got this far. Secrets are never read, so it stays as it is.
+            Err(failure) if failure.already_exists() => Ok(reference),
+            result => result.map(|_| reference),
+        }
+    }
+
+    async fn apply(&self, job: &ClusteringJob, object: &Object) -> Result<ObjectRef, Failure> {
+        let reference = object.reference();
+        let attempt = Attempt::object("apply", reference.clone());
+        let objects = self.api(job, &resource(reference.kind));
+        let mut document = document(&attempt, object)?;
+        if object.metadata().resource_version.is_none()
+            && let Some(found) = self.find(&attempt, &objects, &reference.name).await?
+        {
+            if let Some(refusal) = taken(&found, job) {
+                return Err(Failure::new(Class::Refused, &attempt, refusal));
+            }
+            document.metadata.resource_version = found.metadata.resource_version;
+        }
+        let (parameters, patch) = (applying(), Patch::Apply(document));
+        self.send(&attempt, objects.patch(&reference.name, &parameters, &patch)).await?;
+        Ok(reference)
+    }
+
+    /// Reads an object that the watches do not show, for it may be somebody else's.
+    async fn find(
+        &self,
+        attempt: &Attempt,
+        objects: &Api<DynamicObject>,
+        name: &str,
+    ) -> Result<Option<DynamicObject>, Failure> {
+        let deadline = self.deadline(attempt)?;
+        match timeout_at(deadline, objects.get_opt(name)).await {
+            Ok(found) => found.map_err(|error| Failure::request(attempt, &error)),
+            Err(_) => Err(too_slow(attempt)),
+        }
+    }
+
+    async fn delete(&self, job: &ClusteringJob, deletion: &Deletion) -> Result<ObjectRef, Failure> {
+        let Deletion { object, uid, resource_version } = deletion;
+        let attempt = Attempt::object("delete", object.clone());
+        let preconditions = (uid.is_some() || resource_version.is_some())
+            .then(|| Preconditions { uid: uid.clone(), resource_version: resource_version.clone() });
+        let propagation = match object.kind {
+            // The Job is there until its pods are gone.
+            Kind::Job => PropagationPolicy::Foreground,
+            Kind::ConfigMap
+            | Kind::Secret
+            | Kind::Service
+            | Kind::Deployment
+            | Kind::HorizontalPodAutoscaler
+            | Kind::PodDisruptionBudget
+            | Kind::NetworkPolicy => PropagationPolicy::Background,
+        };
+        let parameters =
+            DeleteParams { preconditions, propagation_policy: Some(propagation), ..DeleteParams::default() };
+        let objects = self.api(job, &resource(object.kind));
+        match self.send(&attempt, objects.delete(&object.name, &parameters)).await {
+            Err(failure) if failure.not_found() => Ok(object.clone()),
+            result => result.map(|_| object.clone()),
+        }
+    }
+
+    /// Publishes an event. One that cannot be published is passed over: status says the same, and lasts.
+    async fn tell(&self, job: &ClusteringJob, event: &Event) {
+        let Event { warning, reason, action, message } = event;
+        let mut regarding = job.object_ref(&());
+        // Events about the same version are summed up, those about different ones keep their own words.
+        regarding.resource_version = job.metadata.resource_version.clone();
+        let published = kube::runtime::events::Event {
+            type_: if *warning { EventType::Warning } else { EventType::Normal },
+            reason: (*reason).to_owned(),
+            note: Some(shortened(message)),
+            action: (*action).to_owned(),
+            secondary: None,
+        };
+        let Some(deadline) = self.leadership.permit() else { return };
+        match timeout_at(deadline, self.recorder.publish(&published, &regarding)).await {
+            Ok(Ok(())) => self.metrics.wrote("Event", "create"),
+            Ok(Err(error)) => tracing::warn!(reason, error = chain(&error), "could not publish an event"),
+            Err(_) => tracing::warn!(reason, "publishing an event took too long"),
+        }
+    }
+
+    /// Sends a write, if this replica still leads at this very moment.
+    async fn send<T>(
+        &self,
+        attempt: &Attempt,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, Failure> {
+        let deadline = self.deadline(attempt)?;
+        let written = match timeout_at(deadline, request).await {
+            Ok(result) => result.map_err(|error| Failure::request(attempt, &error))?,
+            Err(_) => return Err(too_slow(attempt)),
+        };
+        self.metrics.wrote(&attempt.kind(), attempt.verb);
+        tracing::debug!(write = %attempt, "written");
+        Ok(written)
+    }
+
+    fn deadline(&self, attempt: &Attempt) -> Result<tokio::time::Instant, Failure> {
+        let not_leading = || Failure::new(Class::NotLeading, attempt, "this replica does not lead any more");
+        self.leadership.permit().ok_or_else(not_leading)
+    }
+
+    fn api(&self, job: &ClusteringJob, resource: &ApiResource) -> Api<DynamicObject> {
+        // Jobs are namespaced, so the API server has given each a namespace.
+        Api::namespaced_with(self.client.clone(), job.metadata.namespace.as_deref().unwrap_or_default(), resource)
+    }
+}
+
+fn too_slow(attempt: &Attempt) -> Failure {
+    Failure::new(Class::Transient, attempt, "the API server did not answer in time")
+}
+
+fn applying() -> PatchParams {
+    PatchParams::apply(MANAGER).force()
+}
+
+fn creating() -> PostParams {
+    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
+}
+
+/// Why an object of a wanted name is not the job's to write.
+fn taken(found: &DynamicObject, job: &ClusteringJob) -> Option<String> {
+    let owners = found.metadata.owner_references.as_deref().unwrap_or_default();
+    let controller = owners.iter().find(|owner| owner.controller == Some(true));
+    match controller {
+        Some(owner) if Some(&owner.uid) == job.metadata.uid.as_ref() => None,
+        Some(owner) => Some(format!("name taken by an object of {} {}", owner.kind, owner.name)),
+        None => Some("name taken by an object that is not the operator's".to_owned()),
+    }
+}
+
+/// The limit of the API server, in bytes.
+fn shortened(note: &str) -> String {
+    const LIMIT: usize = 1000;
+    if note.len() <= LIMIT {
+        return note.to_owned();
+    }
+    let mut end = LIMIT;
+    while !note.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}...", &note[..end])
+}
+
+fn document(attempt: &Attempt, object: &Object) -> Result<DynamicObject, Failure> {
+    match object {
+        Object::ConfigMap(object) => typed(attempt, object),
+        Object::Service(object) => typed(attempt, object),
+        Object::Job(object) => typed(attempt, object),
+        Object::Deployment(object) => typed(attempt, object),
+        Object::HorizontalPodAutoscaler(object) => typed(attempt, object),
+        Object::PodDisruptionBudget(object) => typed(attempt, object),
+        Object::NetworkPolicy(object) => typed(attempt, object),
+    }
+}
+
+fn typed(attempt: &Attempt, object: &impl Serialize) -> Result<DynamicObject, Failure> {
+    let value: Result<Value, _> = serde_json::to_value(object);
+    value.and_then(serde_json::from_value).map_err(|error| Failure::new(Class::Bug, attempt, error.to_string()))
+}
+
+fn resource(kind: Kind) -> ApiResource {
+    match kind {
+        Kind::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
+        Kind::Secret => ApiResource::erase::<Secret>(&()),
+        Kind::Service => ApiResource::erase::<Service>(&()),
+        Kind::Job => ApiResource::erase::<Job>(&()),
+        Kind::Deployment => ApiResource::erase::<Deployment>(&()),
+        Kind::HorizontalPodAutoscaler => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
+        Kind::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
+        Kind::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
+    }
+}
