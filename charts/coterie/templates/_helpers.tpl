@@ -60,10 +60,10 @@ app.kubernetes.io/part-of: coterie
 - apiGroups: [coterie.dev]
   resources: [clusteringjobs/finalizers]
   verbs: [update]
-# Records of runs and configurations of serving.
+# Records of runs and configurations of serving: they never change.
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, list, watch, create, delete]
+  verbs: [list, watch, create, delete]
 # Certificates of runs: written once, never read.
 - apiGroups: [""]
   resources: [secrets]
@@ -71,11 +71,11 @@ app.kubernetes.io/part-of: coterie
 # A Job belongs to its controllers once it is created, so it is never changed.
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [get, list, watch, create, delete]
+  verbs: [list, watch, create, delete]
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
-# Applied by the server; it asks for `create` where an object is new.
+# Server-side apply: `patch`, and `create` where the object is new. `get` tells whether a name belongs to somebody else.
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch, delete]
