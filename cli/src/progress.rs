@@ -38,13 +38,14 @@ impl Display {
         match event {
             // What goes wrong is said even when progress is not.
             Event::Log(line) => self.line(line),
-            Event::Died { name, how } => self.line(&format!("{name} ended ({how}) and is started again")),
+            Event::Died { role, how } => self.line(&format!("{} ended ({how}) and is started again", role.name())),
             Event::Started { name, pid } => {
                 if let Self::Lines { .. } = self {
                     self.line(&format!("started {name} (pid {pid})"));
                 }
             }
-            Event::Progress(progress) => self.progress(progress),
+            Event::Progress(Some(progress)) => self.progress(progress),
+            Event::Progress(None) => {}
         }
     }
 
@@ -69,14 +70,14 @@ impl Display {
                 let (done, total) = position(progress);
                 bar.set_length(total);
                 bar.set_position(done);
-                bar.set_prefix(progress.stage.to_lowercase());
+                bar.set_prefix(progress.run.stage.to_lowercase());
                 bar.set_message(describe(progress));
             }
             Self::Lines { stage, last } => {
-                if *stage != progress.stage || last.elapsed() >= LINE_EVERY {
-                    stage.clone_from(&progress.stage);
+                if *stage != progress.run.stage || last.elapsed() >= LINE_EVERY {
+                    stage.clone_from(&progress.run.stage);
                     *last = Instant::now();
-                    eprintln!("{}: {}", progress.stage.to_lowercase(), describe(progress));
+                    eprintln!("{}: {}", progress.run.stage.to_lowercase(), describe(progress));
                 }
             }
         }
@@ -85,18 +86,20 @@ impl Display {
 
 /// How far the stage is and how far it goes: rows once their number is known, splits before.
 fn position(progress: &Progress) -> (u64, u64) {
-    if progress.rows == 0 {
-        return (u64::from(progress.splits_done), u64::from(progress.splits_total.max(1)));
+    let Progress { run, step_rows, .. } = progress;
+    if run.rows == 0 {
+        return (u64::from(run.splits_done), u64::from(run.splits_total.max(1)));
     }
-    let done = progress.step_rows.min(progress.rows);
-    if progress.stage == "Iterate" {
-        let passes = u64::from(progress.max_iterations.max(1));
-        return (u64::from(progress.iteration) * progress.rows + done, passes * progress.rows);
+    let done = (*step_rows).min(run.rows);
+    if run.stage == "Iterate" {
+        let passes = u64::from(run.max_iterations.max(1));
+        return (u64::from(run.iteration) * run.rows + done, passes * run.rows);
     }
-    (done, progress.rows)
+    (done, run.rows)
 }
 
 fn describe(progress: &Progress) -> String {
+    let progress = &progress.run;
     let mut parts = Vec::new();
     if progress.restarts > 1 && (progress.stage == "Init" || progress.stage == "Iterate") {
         parts.push(format!("restart {}/{}", progress.restart, progress.restarts));
@@ -145,11 +148,13 @@ pub(crate) fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use coterie_crds::run::RunProgress;
+
     use super::*;
 
     #[test]
     fn describes_an_iteration() {
-        let progress = Progress {
+        let run = RunProgress {
             stage: "Iterate".into(),
             iteration: 3,
             max_iterations: 10,
@@ -157,19 +162,20 @@ mod tests {
             restarts: 1,
             inertia: 1234.5,
             rows: 1000,
-            step_rows: 250,
             rows_per_second: 2000.0,
             workers: 4,
             splits_done: 2,
             splits_total: 8,
-            ..Progress::default()
+            ..RunProgress::default()
         };
+        let mut progress = Progress { run, step_rows: 250, ..Progress::default() };
         assert_eq!(
             describe(&progress),
             "iteration 3/10, inertia 1.234500e3, 1000 rows, 2.0 k rows/s, at most 3.5 s left, 4 workers"
         );
         assert_eq!(position(&progress), (3_250, 10_000));
-        assert_eq!(position(&Progress { rows: 0, ..progress }), (2, 8));
+        progress.run.rows = 0;
+        assert_eq!(position(&progress), (2, 8));
     }
 
     #[test]

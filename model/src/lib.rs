@@ -15,6 +15,7 @@
 //! # Overview
 //! - [`Model`]: the model in memory, with its provenance ([`Training`]).
 //! - [`write`], [`read`], [`versions`], [`next_version`], [`locate`]: the artefact in an object store.
+//! - [`remove`]: takes a version away that nobody needs any more.
 //! - [`digest`]: one string for what the model computes with. Equal digest means equal model.
 //!
 //! # Example
@@ -44,6 +45,7 @@ mod manifest;
 mod model;
 mod paths;
 mod read;
+mod remove;
 mod tensors;
 mod validate;
 mod write;
@@ -53,6 +55,7 @@ pub use error::ModelError;
 pub use model::{ClusterStatistics, Input, InputObject, Metrics, Model, RowId, Training};
 pub use paths::{locate, next_version, version_path, versions};
 pub use read::{published_digest, read};
+pub use remove::remove;
 pub use validate::Violation;
 pub use write::{Written, write};
 

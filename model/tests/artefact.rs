@@ -5,7 +5,7 @@ mod fixture;
 
 use coterie_algorithms::kmeans::Centroids;
 use coterie_model::{
-    Model, ModelError, digest, locate, next_version, published_digest, read, version_path, versions, write,
+    Model, ModelError, digest, locate, next_version, published_digest, read, remove, version_path, versions, write,
 };
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
@@ -53,6 +53,26 @@ async fn what_was_written_is_read_back() {
         fixture::assert_same(&loaded, &model);
         assert_eq!(digest(&loaded), written.digest);
         assert_eq!(published_digest(store, &written.path).await.unwrap(), Some(written.digest));
+    }
+}
+
+#[tokio::test]
+async fn a_removed_version_is_gone_and_the_others_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let local = LocalFileSystem::new_with_prefix(directory.path()).unwrap();
+    let stores: [&dyn ObjectStore; 2] = [&InMemory::new(), &local];
+    for store in stores {
+        let output = Path::from("out");
+        for version in ["v1", "v10"] {
+            write(store, &output, &model(version, 1.0)).await.unwrap();
+        }
+        for _ in 0..2 {
+            remove(store, &output, "v1").await.unwrap();
+            assert_eq!(versions(store, &output).await.unwrap(), ["v10"]);
+            assert_eq!(names(store).await, ["out/models/v10/manifest.json", "out/models/v10/tensors.safetensors"]);
+        }
+        // The number is not given again.
+        assert_eq!(next_version(store, &output).await.unwrap(), "v11");
     }
 }
 

@@ -1,6 +1,9 @@
-//! The wire: proto files compiled to Rust, and nothing else that knows about them.
+//! The wire: proto files compiled to Rust, and who may speak over it.
 //!
 //! Generated types stay inside this crate and the tonic adapters of `worker` and `serving`.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod identity;
 
 /// Coordination between the coordinator and the workers of one run.
 pub mod internal {

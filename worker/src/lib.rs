@@ -8,7 +8,9 @@
 //! | [`coordinator`] | the tonic shell around session and machine; checkpoints |
 //! | [`shard`] | a worker process: register, poll, compute, submit; the split store |
 //! | [`publish`] | the outcome of a run as a model version |
+//! | [`supervise`] | processes that one parent looks after |
 //! | [`standalone`] | a whole run as one process tree on this machine |
+//! | [`member`] | the processes of one pod of a run |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -17,9 +19,11 @@ pub mod coordinator;
 pub mod error;
 pub mod kmeans;
 pub mod machine;
+pub mod member;
 pub mod publish;
 pub mod session;
 pub mod shard;
 pub mod standalone;
+pub mod supervise;
 mod task;
 pub mod tls;

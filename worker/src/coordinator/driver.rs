@@ -45,8 +45,9 @@ pub(super) async fn drive<M: Machine + Clone + Sync>(
             state.payload = Some((step, payload));
             state.accepted = 0;
             state.rows_before = state.rows_done();
-            state.position = machine.position();
-            let now = hub.now();
+            let (position, now) = (machine.position(), hub.now());
+            state.pace.observe(&position, now);
+            state.position = position;
             state.session.begin(step, now);
         }
         hub.ring();
@@ -56,7 +57,12 @@ pub(super) async fn drive<M: Machine + Clone + Sync>(
         };
         // A merged partial may lead to heavy work (k-means++ on the candidates, say): never on an async thread.
         tokio::task::block_in_place(|| machine.advance(merged))?;
-        hub.lock().position = machine.position();
+        {
+            let mut state = hub.lock();
+            let position = machine.position();
+            state.pace.observe(&position, hub.now());
+            state.position = position;
+        }
         saver.offer(Checkpoint { epoch: claimed.epoch, step: step.0, machine: Some(machine.clone()) });
     }
     // What is left is the coordinator's: scores, and the model.

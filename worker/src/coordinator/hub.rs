@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
+use super::pace::Pace;
 use crate::{
     error::RunError,
     machine::Position,
@@ -23,6 +24,28 @@ pub(super) enum Event {
     Partial(Bytes),
     /// The run cannot go on.
     Fatal(RunError),
+}
+
+/// What every worker is told when it registers.
+#[derive(Debug)]
+pub(super) struct Brief {
+    /// The resolved job, JSON.
+    pub(super) job: Bytes,
+    /// The input plan, JSON.
+    pub(super) plan: Bytes,
+    /// The version that the run will publish.
+    pub(super) version: String,
+}
+
+impl Brief {
+    /// Digest of all that the steps depend on: a checkpoint of another one is not resumed.
+    pub(super) fn identity(&self) -> String {
+        let mut identity = blake3::Hasher::new();
+        for part in [&self.job[..], &self.plan[..], self.version.as_bytes(), env!("CARGO_PKG_VERSION").as_bytes()] {
+            identity.update(blake3::hash(part).as_bytes());
+        }
+        identity.finalize().to_hex().to_string()
+    }
 }
 
 /// What a worker last said of itself.
@@ -49,6 +72,7 @@ pub(super) struct State {
     /// Rows that all workers had processed when the current step began.
     pub(super) rows_before: u64,
     pub(super) rows_per_second: f64,
+    pub(super) pace: Pace,
     /// Summary or error, once the run is over.
     pub(super) outcome: Option<Result<Bytes, RunError>>,
 }
@@ -66,8 +90,7 @@ pub(super) struct Hub {
     pub(super) run: String,
     pub(super) epoch: u64,
     pub(super) limits: Limits,
-    pub(super) job: Bytes,
-    pub(super) plan: Bytes,
+    pub(super) brief: Brief,
     pub(super) events: mpsc::UnboundedSender<Event>,
     opened: Instant,
     state: Mutex<State>,
@@ -78,7 +101,7 @@ impl Hub {
     pub(super) fn new(
         (run, epoch): (String, u64),
         limits: Limits,
-        (job, plan): (Bytes, Bytes),
+        brief: Brief,
         weights: Vec<u64>,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
@@ -86,8 +109,7 @@ impl Hub {
             run,
             epoch,
             limits,
-            job,
-            plan,
+            brief,
             events,
             opened: Instant::now(),
             state: Mutex::new(State {
@@ -99,6 +121,7 @@ impl Hub {
                 position: Position::default(),
                 rows_before: 0,
                 rows_per_second: 0.0,
+                pace: Pace::default(),
                 outcome: None,
             }),
             bell: watch::Sender::new(0),

@@ -6,33 +6,44 @@
 //! | `service` | the tonic adapter |
 //! | `driver` | step by step through the machine |
 //! | [`checkpoint`] | the state in the object store |
+//! | `reservation` | the version that the run will publish |
+//! | `pace` | how long a pass takes |
 //! | `warm` | the given centroids of a warm start |
 
 pub mod checkpoint;
 mod driver;
 mod hub;
+mod pace;
+mod reservation;
 mod service;
 mod warm;
 
 use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use coterie_crds::resolved::{Init, Output};
+use coterie_crds::{
+    resolved::{Init, Output},
+    run::{CoordinatorAddress, RunConfig},
+};
 use coterie_data::{
     plan::{InputPlan, Part},
     store::Location,
 };
 use coterie_protocol::internal::coordination_server::CoordinationServer;
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use tonic::transport::Server;
 
 use self::{
     checkpoint::{Checkpoints, Saver},
-    hub::{Event, Hub},
+    hub::{Brief, Event, Hub},
+    reservation::Reservation,
     service::Service,
 };
 use crate::{
-    config::{CoordinatorAddress, RunConfig},
     error::RunError,
     kmeans::{KMeansMachine, Outcome},
     machine::Machine,
@@ -58,9 +69,81 @@ pub async fn run(
     leave_word: impl FnOnce(&Result<Summary, RunError>) -> Result<(), RunError>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
+    let place = Place::open(config)?;
+    let (mut held, published) = Held::find(&place).await?;
+    let result = match published {
+        Some(summary) => Ok(summary),
+        None => train(&place, &mut held, shutdown).await,
+    };
+    leave_word(&result)?;
+    if let Some(service) = held.service.take() {
+        service.farewell(&result).await;
+    }
+    // Last: a coordinator that dies before this finds what it held, and ends as it did.
+    clean(&place, held, &result).await;
+    result
+}
+
+/// A run and where its results go.
+struct Place<'a> {
+    config: &'a RunConfig,
+    output: &'a Output,
+    location: Location,
+}
+
+impl<'a> Place<'a> {
+    fn open(config: &'a RunConfig) -> Result<Self, RunError> {
+        let output = config.job.output.as_ref();
+        let output = output.ok_or_else(|| RunError::spec("the job has no output.uri: set spec.output.uri"))?;
+        Ok(Self { config, output, location: coterie_data::store::open(&output.uri, &output.store)? })
+    }
+
+    /// Where the checkpoints of the run lie.
+    fn checkpoints(&self) -> Location {
+        Location {
+            path: self.location.path.clone().join("runs").join(self.config.run.as_str()),
+            ..self.location.clone()
+        }
+    }
+}
+
+/// What a run holds while it goes on.
+#[derive(Default)]
+struct Held {
+    reservation: Option<Reservation>,
+    service: Option<Running>,
+    /// Another coordinator has taken over: what the run left is that one's.
+    replaced: bool,
+}
+
+impl Held {
+    /// What an earlier incarnation held, and its last words if it has published the model.
+    async fn find(place: &Place<'_>) -> Result<(Self, Option<Summary>), RunError> {
+        let Some(reservation) = Reservation::find(&place.location, &place.config.run).await? else {
+            return Ok((Self::default(), None));
+        };
+        let wanted = place.config.version.as_ref().is_none_or(|wanted| *wanted == reservation.version);
+        let digest = publish::published_digest(&place.location, &reservation.version).await?;
+        match (digest, &reservation.summary) {
+            (Some(digest), Some(summary)) if summary.model_digest == digest => {
+                tracing::info!(version = reservation.version, digest, "the run has published its model already");
+                let summary = summary.clone();
+                Ok((Self { reservation: Some(reservation), ..Self::default() }, Some(summary)))
+            }
+            (None, _) if wanted => Ok((Self { reservation: Some(reservation), ..Self::default() }, None)),
+            // Another version is wanted now, or somebody published this one without asking.
+            (None | Some(_), _) => {
+                reservation.remove().await;
+                Ok((Self::default(), None))
+            }
+        }
+    }
+}
+
+/// Plans the input and goes through all steps to the published model.
+async fn train(place: &Place<'_>, held: &mut Held, shutdown: impl Future<Output = ()>) -> Result<Summary, RunError> {
+    let &Place { config, ref location, .. } = place;
     let job = &config.job;
-    let output = job.output.as_ref().ok_or_else(|| RunError::spec("the job has no output.uri: set spec.output.uri"))?;
-    let location = coterie_data::store::open(&output.uri, &output.store)?;
     let plan = Arc::new(coterie_data::plan::plan(&job.source).await?);
     tracing::info!(
         objects = plan.objects.len(),
@@ -68,15 +151,14 @@ pub async fn run(
         dimension = plan.dimension,
         "input planned"
     );
-    let job_json = json(job)?;
-    let plan_json = json(plan.as_ref())?;
-    let mut identity = blake3::Hasher::new();
-    for part in [&job_json[..], &plan_json[..], config.version.as_bytes(), env!("CARGO_PKG_VERSION").as_bytes()] {
-        identity.update(blake3::hash(part).as_bytes());
-    }
-    let identity = identity.finalize().to_hex().to_string();
+    let reservation = match held.reservation.take() {
+        Some(reservation) => reservation,
+        None => Reservation::make(location, &config.run, config.version.as_deref()).await?,
+    };
+    let reservation = held.reservation.insert(reservation);
+    let brief = Brief { job: json(job)?, plan: json(plan.as_ref())?, version: reservation.version.clone() };
     let (checkpoints, claimed) =
-        Checkpoints::claim::<KMeansMachine>(checkpoints_at(&location, &config.run), &identity, incarnation()).await?;
+        Checkpoints::claim::<KMeansMachine>(place.checkpoints(), &brief.identity(), incarnation()).await?;
     let mut machine = match &claimed.machine {
         Some(machine) => {
             let position = machine.position();
@@ -106,22 +188,8 @@ pub async fn run(
         patience: config.patience_millis,
         split_failures: SPLIT_FAILURES,
     };
-    let hub =
-        Arc::new(Hub::new((config.run.clone(), claimed.epoch), limits, (job_json, plan_json), weights(&plan), sender));
-    let listener = listen(&config.coordinator).await?;
-    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = Server::builder()
-        .tls_config(tls::server(&config.tls)?)
-        .map_err(|error| RunError::transient(format!("set up TLS: {error}")))?
-        .add_service(
-            CoordinationServer::new(Service(Arc::clone(&hub)))
-                .max_decoding_message_size(4 * coterie_protocol::CHUNK_BYTES),
-        )
-        .serve_with_incoming_shutdown(incoming, async {
-            let _ = stopped.await;
-        });
-    let server = tokio::spawn(server);
+    let hub = Arc::new(Hub::new((config.run.clone(), claimed.epoch), limits, brief, weights(&plan), sender));
+    held.service = Some(Running::start(config, Arc::clone(&hub)).await?);
 
     let mut saver = Saver::new(checkpoints);
     let driven = tokio::select! {
@@ -135,23 +203,90 @@ pub async fn run(
             "the coordinator was asked to stop; start the run again to resume it from its checkpoint",
         ));
     };
-    let mut finished = None;
-    let result = async {
-        driven?;
-        // The model may be published only by a coordinator that still owns the run.
-        finished = Some(saver.finish().await?);
-        finish(&hub, machine, config, &plan, &location).await
+    // The model may be published, and the run's traces removed, only by a coordinator that still owns the run.
+    let owned = saver.finish().await;
+    held.replaced = owned.is_err();
+    driven?;
+    owned?;
+    finish(&hub, machine, place, reservation, &plan).await
+}
+
+/// The coordination service while it runs.
+struct Running {
+    hub: Arc<Hub>,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Running {
+    async fn start(config: &RunConfig, hub: Arc<Hub>) -> Result<Self, RunError> {
+        let acceptor = tls::acceptor(&config.tls)?;
+        let incoming = tls::incoming(listen(&config.coordinator).await?, acceptor);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let service = CoordinationServer::new(Service(Arc::clone(&hub)))
+            .max_decoding_message_size(4 * coterie_protocol::CHUNK_BYTES);
+        let server = Server::builder().add_service(service).serve_with_incoming_shutdown(incoming, async {
+            let _ = stopped.await;
+        });
+        Ok(Self { hub, stop, server: tokio::spawn(server) })
     }
-    .await;
-    leave_word(&result)?;
-    if let (Some(checkpoints), Ok(_)) = (finished, &result) {
-        // Last: a coordinator that dies before this resumes at the end of the run.
-        checkpoints.clear().await;
+
+    /// Lets the workers and whoever watches know how it ended. After a failure that may pass the workers hear nothing: they
+    /// wait for the coordinator's successor.
+    async fn farewell(self, result: &Result<Summary, RunError>) {
+        let over = is_final(result);
+        {
+            let mut state = self.hub.lock();
+            state.finished = over.then_some(result.is_err());
+            state.outcome = Some(match result {
+                Ok(summary) => Ok(json(summary).unwrap_or_default()),
+                Err(error) => Err(error.clone()),
+            });
+        }
+        self.hub.ring();
+        let deadline = tokio::time::Instant::now() + FAREWELL;
+        while over && self.hub.lock().session.live() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let _ = self.stop.send(());
+        let limit = if over { FAREWELL } else { LAST_SAVE };
+        let _ = tokio::time::timeout(limit, self.server).await;
     }
-    farewell(&hub, &result).await;
-    let _ = stop.send(());
-    let _ = tokio::time::timeout(FAREWELL, server).await;
-    result
+}
+
+/// Whether a run that ended so will not be tried again.
+fn is_final(result: &Result<Summary, RunError>) -> bool {
+    result.as_ref().err().is_none_or(|error| !error.is_transient())
+}
+
+/// Removes the traces of a run that is over, and after a success the versions that are not kept.
+async fn clean(place: &Place<'_>, held: Held, result: &Result<Summary, RunError>) {
+    if !is_final(result) || held.replaced {
+        return;
+    }
+    let Place { config, output, location } = place;
+    match (result, &held.reservation) {
+        (Ok(summary), _) => {
+            if let Some(retention) = &config.retention {
+                publish::retention::apply(location, output, &summary.model_version, retention).await;
+            }
+        }
+        (Err(_), Some(reservation)) if output.assignments => {
+            // Nobody publishes this version now.
+            let swept = match assignments_at(output, &reservation.version) {
+                Ok(assignments) => publish::assignments::sweep(&assignments, &BTreeSet::new()).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = swept {
+                tracing::warn!(%error, "assignments of the failed run were left behind");
+            }
+        }
+        (Err(_), _) => {}
+    }
+    checkpoint::clear(&place.checkpoints()).await;
+    if let Some(reservation) = held.reservation {
+        reservation.remove().await;
+    }
 }
 
 /// A number that no other coordinator has.
@@ -166,31 +301,30 @@ fn incarnation() -> u128 {
 async fn finish(
     hub: &Hub,
     machine: KMeansMachine,
-    config: &RunConfig,
+    place: &Place<'_>,
+    reservation: &mut Reservation,
     plan: &Arc<InputPlan>,
-    location: &Location,
 ) -> Result<Summary, RunError> {
+    let &Place { config, output, ref location } = place;
     let outcome = machine.outcome().ok_or_else(|| RunError::transient("the machine stopped without an outcome"))?;
-    let assignments = match &config.job.output {
-        Some(output) => Some((assignments_at(output, &config.version)?, kept_parts(&outcome, output))),
-        None => None,
-    };
+    let assignments = assignments_at(output, &reservation.version)?;
+    let kept = kept_parts(&outcome, output);
     let provenance = Provenance {
         job: config.job.clone(),
         plan: Arc::clone(plan),
-        version: config.version.clone(),
+        version: reservation.version.clone(),
         now: jiff::Timestamp::now(),
     };
     let model = tokio::task::block_in_place(|| publish::model(outcome, &provenance))?;
     publish::check_free(location, &model).await?;
-    if let Some((assignments, keep)) = assignments {
-        // What an earlier, unfinished run of the same version left is not this model's.
-        publish::assignments::sweep(&assignments, &keep).await?;
-    }
-    let digest = publish::publish(location, &model).await?;
+    // What an earlier, unfinished run of the same version left is not this model's.
+    publish::assignments::sweep(&assignments, &kept).await?;
     let uri = format!("{}/models/{}", location.uri.trim_end_matches('/'), model.version);
-    tracing::info!(uri, digest, "model published");
-    Ok(Summary::new(&model, digest, uri, hub.cost()))
+    let summary = Summary::new(&model, coterie_model::digest(&model), uri, hub.cost());
+    reservation.announce(&summary).await?;
+    publish::publish(location, &model).await?;
+    tracing::info!(uri = summary.model_uri, digest = summary.model_digest, "model published");
+    Ok(summary)
 }
 
 /// Names of the assignment objects that belong to the model: those of splits with rows.
@@ -201,28 +335,6 @@ fn kept_parts(outcome: &Outcome, output: &Output) -> BTreeSet<String> {
     let ends = outcome.offsets.iter().skip(1).chain([&outcome.rows]);
     let occupied = (0u32..).zip(outcome.offsets.iter().zip(ends)).filter(|(_, (start, end))| start < end);
     occupied.map(|(split, _)| publish::assignments::part_name(split)).collect()
-}
-
-/// Lets the workers and whoever watches know how it ended.
-async fn farewell(hub: &Hub, result: &Result<Summary, RunError>) {
-    {
-        let mut state = hub.lock();
-        state.finished = Some(result.is_err());
-        state.outcome = Some(match result {
-            Ok(summary) => Ok(json(summary).unwrap_or_default()),
-            Err(error) => Err(error.clone()),
-        });
-    }
-    hub.ring();
-    let deadline = tokio::time::Instant::now() + FAREWELL;
-    while hub.lock().session.live() > 0 && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Where the checkpoints of a run lie.
-fn checkpoints_at(output: &Location, run: &str) -> Location {
-    Location { path: output.path.clone().join("runs").join(run), ..output.clone() }
 }
 
 /// Where a version's assignments lie.

@@ -70,8 +70,9 @@ impl Coordination for Service {
         Ok(Response::new(RegisterResponse {
             fence: Some(Fence { run: self.0.run.clone(), epoch: self.0.epoch, worker: worker.0 }),
             lease_millis: self.0.limits.lease,
-            job: self.0.job.to_vec(),
-            plan: self.0.plan.to_vec(),
+            job: self.0.brief.job.to_vec(),
+            plan: self.0.brief.plan.to_vec(),
+            version: self.0.brief.version.clone(),
         }))
     }
 
@@ -245,6 +246,7 @@ impl Coordination for Service {
             exit_code,
             message,
             step_rows: state.rows_done() - state.rows_before,
+            iteration_seconds: state.pace.seconds(),
         }))
     }
 }

@@ -1,6 +1,8 @@
 //! The outcome of a run as a model version.
 
 pub mod assignments;
+pub mod report;
+pub mod retention;
 pub mod summary;
 
 use std::sync::Arc;
@@ -155,12 +157,19 @@ fn feature_names(plan: &InputPlan) -> Vec<String> {
 /// # Errors
 /// When the version is taken by another model or the output cannot be read.
 pub async fn check_free(location: &Location, model: &Model) -> Result<(), RunError> {
-    let path = coterie_model::version_path(&location.path, &model.version);
-    match coterie_model::published_digest(location.store.as_ref(), &path).await {
-        Ok(Some(digest)) if digest != coterie_model::digest(model) => Err(taken(location, model)),
-        Ok(_) => Ok(()),
-        Err(error) => Err(failed(location, &error)),
+    match published_digest(location, &model.version).await? {
+        Some(digest) if digest != coterie_model::digest(model) => Err(taken(location, model)),
+        Some(_) | None => Ok(()),
     }
+}
+
+/// Digest of a published version; `None` when there is no such version.
+///
+/// # Errors
+/// When the output cannot be read.
+pub async fn published_digest(location: &Location, version: &str) -> Result<Option<String>, RunError> {
+    let path = coterie_model::version_path(&location.path, version);
+    coterie_model::published_digest(location.store.as_ref(), &path).await.map_err(|error| failed(location, &error))
 }
 
 /// Publishes a model and gives its digest.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use coterie_crds::run::RunConfig;
 use coterie_data::{plan::InputPlan, reader::Reader};
 use coterie_protocol::{
     PROTOCOL_VERSION,
@@ -25,7 +26,6 @@ use super::{
     usage,
 };
 use crate::{
-    config::RunConfig,
     coordinator::assignments_at,
     error::RunError,
     kmeans::{self, Partial, Step, lloyd::Lloyd, machine::algorithm_metric},
@@ -108,9 +108,15 @@ pub async fn run(
                 tracing::debug!(%error, "coordinator out of reach; trying again");
             }
         }
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(pause.mul_f64(jitter())).await;
         pause = (pause * 2).min(PAUSES.1);
     }
+}
+
+/// A factor between a half and one, so that workers that lost their coordinator do not come back all at once.
+fn jitter() -> f64 {
+    let moment = format!("{} {}", std::process::id(), jiff::Timestamp::now().as_nanosecond());
+    0.5 + f64::from(blake3::hash(moment.as_bytes()).as_bytes()[0]) / 512.0
 }
 
 /// How a registration ended.
@@ -187,9 +193,16 @@ impl Worker {
         // Costs of the time before the first registration (start-up) count; those before a later one were reported.
         let cpu_before = if self.store.is_some() { usage::now().cpu_millis } else { 0 };
         let lease = lease.get_or_init(|| Lease { pulse, fence, cpu_before }).clone();
-        let (mut store, sink) = match self.prepare(&registered.plan) {
+        let (mut store, sink) = match self.prepare(&registered.plan, &registered.version) {
             Ok(prepared) => prepared,
-            Err(error) => return Ok(Life::Trouble(error)),
+            Err(error) => {
+                if !error.is_transient() {
+                    // It concerns the run, not only this worker.
+                    let nothing = Work { step: 0, splits: Vec::new() };
+                    let _ = fail(&mut client, &lease.fence, &nothing, error.clone()).await;
+                }
+                return Ok(Life::Trouble(error));
+            }
         };
         store.watch(Arc::clone(vitals));
         // The heartbeat lives on a task of its own: computation on this one cannot hold it up.
@@ -204,7 +217,7 @@ impl Worker {
     }
 
     /// What the work needs beside the coordinator.
-    fn prepare(&mut self, plan: &[u8]) -> Result<(SplitStore, AssignmentSink), RunError> {
+    fn prepare(&mut self, plan: &[u8], version: &str) -> Result<(SplitStore, AssignmentSink), RunError> {
         let plan: InputPlan = serde_json::from_slice(plan)
             .map_err(|error| RunError::transient(format!("decode the input plan: {error}")))?;
         let store = match self.store.take() {
@@ -216,7 +229,7 @@ impl Worker {
                 SplitStore::new(plan, reader, space, self.threads.clone(), self.options.threads)
             }
         };
-        Ok((store, sink(&self.config)?))
+        Ok((store, sink(&self.config, version)?))
     }
 }
 
@@ -338,10 +351,10 @@ fn out_of_reach(status: &Status) -> RunError {
     RunError::transient(format!("the coordinator answered {}: {}", status.code(), status.message()))
 }
 
-fn sink(config: &RunConfig) -> Result<AssignmentSink, RunError> {
+fn sink(config: &RunConfig, version: &str) -> Result<AssignmentSink, RunError> {
     let job = &config.job;
     let location = match &job.output {
-        Some(output) if output.assignments => Some(assignments_at(output, &config.version)?),
+        Some(output) if output.assignments => Some(assignments_at(output, version)?),
         Some(_) | None => None,
     };
     Ok(AssignmentSink {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use coterie_crds::run::RunConfig;
 use coterie_protocol::{
     CHUNK_BYTES,
     internal::{
@@ -17,7 +18,7 @@ use tonic::{
 };
 
 use crate::{
-    config::RunConfig,
+    config::current_address,
     error::{RunError, chain},
     tls,
 };
@@ -26,6 +27,8 @@ use crate::{
 const CONNECT: Duration = Duration::from_secs(3);
 /// Time for the answer to a heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(3);
+/// Silence after a sign of life was asked for, upon which the connection counts as cut.
+const SILENCE: Duration = Duration::from_secs(10);
 /// Largest registration answer: it holds the job and the plan, some 100 bytes per split.
 const PLAN_CAP: usize = 256 << 20;
 /// Largest step a worker accepts.
@@ -52,9 +55,7 @@ pub(super) async fn pulse(config: &RunConfig) -> Result<Client, RunError> {
 }
 
 async fn channel(config: &RunConfig, timeout: Option<Duration>) -> Result<Channel, RunError> {
-    let address = config
-        .coordinator
-        .current()
+    let address = current_address(&config.coordinator)
         .ok_or_else(|| RunError::transient("the coordinator has not announced its address yet"))?;
     let failed = |error: &dyn std::error::Error| {
         RunError::transient(format!("connect to the coordinator {address}: {}", chain(error)))
@@ -66,6 +67,7 @@ async fn channel(config: &RunConfig, timeout: Option<Duration>) -> Result<Channe
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(SILENCE)
         .keep_alive_while_idle(true);
     if let Some(timeout) = timeout {
         endpoint = endpoint.timeout(timeout);

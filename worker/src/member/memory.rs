@@ -1,0 +1,58 @@
+//! Coordinator and worker of one pod share its memory limit.
+
+use coterie_crds::resolved::{Algorithm, FeatureStep, ResolvedJob};
+
+/// Least memory for a coordinator.
+const LEAST: u64 = 64 << 20;
+/// Dimension assumed where the manifest does not tell it.
+const DIMENSION: u64 = 512;
+/// Bytes per number of the centroids: merged sums of 128 bits, one more contribution at hand, the step, the checkpoint.
+const PER_NUMBER: u64 = 48;
+/// Bytes per number of the evaluated sample: one at hand and one merged.
+const PER_SAMPLED: u64 = 8;
+
+/// What of `limit` is left to the worker that runs beside the coordinator: at least half of it.
+#[must_use]
+pub fn beside_coordinator(limit: u64, job: &ResolvedJob) -> u64 {
+    limit - needed(job).min(limit / 2)
+}
+
+/// Estimate of what the coordinator of a job needs.
+fn needed(job: &ResolvedJob) -> u64 {
+    let Algorithm::KMeans(parameters) = &job.algorithm;
+    let source = match job.source.columns.features.len() as u64 {
+        0 => DIMENSION,
+        named => named,
+    };
+    let dimension = job.features.iter().fold(source, |dimension, step| match step {
+        FeatureStep::Pca { components } => dimension.min(*components as u64),
+        FeatureStep::Standardize | FeatureStep::MinMax | FeatureStep::L2Normalize => dimension,
+    });
+    let centroids = (parameters.clusters as u64).saturating_mul(dimension).saturating_mul(PER_NUMBER);
+    let sample = (job.evaluation.sample_size as u64).saturating_mul(dimension).saturating_mul(PER_SAMPLED);
+    LEAST.saturating_add(centroids).saturating_add(sample)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(columns: &str, clusters: u32, sample: u32) -> ResolvedJob {
+        coterie_crds::validate(&format!(
+            "apiVersion: coterie.dev/v1alpha1\nkind: ClusteringJob\nmetadata: {{name: a}}\nspec:\n  source: {{uri: /data, \
+             columns: {columns}}}\n  algorithm: {{kMeans: {{clusters: {clusters}}}}}\n  evaluation: {{sampleSize: {sample}}}\n  \
+             output: {{uri: /out}}\n"
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_worker_gets_what_the_coordinator_does_not_need() {
+        let small = job("{features: [a, b]}", 10, 0);
+        assert_eq!(beside_coordinator(1 << 30, &small), (1 << 30) - (64 << 20) - 10 * 2 * 48);
+        let large = job("{vector: v}", 10_000, 1_000);
+        assert_eq!(beside_coordinator(4 << 30, &large), (4 << 30) - (64 << 20) - 10_000 * 512 * 48 - 1_000 * 512 * 8);
+        // However little there is, the worker has half of it.
+        assert_eq!(beside_coordinator(100 << 20, &large), 50 << 20);
+    }
+}
