@@ -74,14 +74,16 @@ pub(crate) fn plan(context: &Context<'_>, model: Option<&ModelStatus>, todo: &mu
     }
     retire(context, serving, (wanted, after), &config, switched, todo);
 
-    let current = deployment_of(context, after);
+    // The status tells what was observed, not what is about to be written.
+    let current = selected.and_then(|version| deployment_of(context, version));
     let answering = current.map_or(0, available);
     let failed = candidate.and_then(stuck);
-    let candidate_version = (after != wanted || !ready).then(|| wanted.to_owned());
-    let in_service = (answering > 0).then_some(after);
+    let complete = selected == Some(wanted) && ready;
+    let candidate_version = (!complete).then(|| wanted.to_owned());
+    let in_service = selected.filter(|_| answering > 0);
     Outlook {
         status: Some(status(context, in_service, candidate_version, current.map_or(replicas, desired), answering)),
-        complete: after == wanted && ready,
+        complete,
         available: answering,
         failure: failed.filter(|_| !ready),
     }
@@ -116,6 +118,10 @@ fn replicas(context: &Context<'_>, serving: &Serving, wanted: &str, selected: Op
 fn candidate(context: &Context<'_>, serving: &Serving, model: &ModelStatus, replicas: i32, todo: &mut Todo) -> String {
     let owner = context.owner;
     let job = &context.observed.job;
+    // A spec that asks for another model says nothing about where this one lies.
+    let frozen = !context.spec.as_ref().is_ok_and(|spec| spec.key.training_hash == model.training_hash);
+    let existing =
+        context.children.config_maps.iter().find(|object| version_of(&object.metadata) == Some(&model.version));
     let source = job.spec.source.store.as_ref().filter(|_| same_scheme(job));
     let store = job.spec.output.as_ref().and_then(|output| output.store.as_ref()).or(source);
     let config = ServeConfig {
@@ -124,6 +130,7 @@ fn candidate(context: &Context<'_>, serving: &Serving, model: &ModelStatus, repl
         store: store.map(resolved_store).unwrap_or_default(),
     };
     let config = build::serve_config(owner, &model.version, &config);
+    let config = existing.filter(|_| frozen).cloned().unwrap_or(config);
     let name = config.metadata.name.clone().unwrap_or_default();
     if named(&context.children.config_maps, &name).is_none() {
         todo.create(config);
@@ -131,7 +138,7 @@ fn candidate(context: &Context<'_>, serving: &Serving, model: &ModelStatus, repl
     let credentials = build::credentials(job);
     let replica = Replica { owner, version: &model.version, serving, credentials: &credentials, config: &name };
     let observed = deployment_of(context, &model.version);
-    let wanted = build::deployment(&replica, replicas, observed, context.settings);
+    let wanted = build::deployment(&replica, replicas, observed, frozen, context.settings);
     if observed.is_none() {
         todo.normal(reason::ROLLING_OUT, "Serve", format!("replicas of model {} start", model.version));
     }

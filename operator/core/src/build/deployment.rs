@@ -64,29 +64,29 @@ pub(crate) fn template_hash(replica: &Replica<'_>) -> String {
 }
 
 /// The Deployment of a version. Where one is there already and its pods are made from the same, they are left as they are: a newer operator
-/// must not restart what it would only write differently.
+/// must not restart what it would only write differently. `frozen` leaves them as they are in any case.
 pub(crate) fn deployment(
     replica: &Replica<'_>,
     replicas: i32,
     observed: Option<&Deployment>,
+    frozen: bool,
     settings: &Settings,
 ) -> Deployment {
     let Replica { owner, version, serving, credentials: _, config: _ } = replica;
-    let hash = template_hash(replica);
-    let observed =
-        observed.filter(|observed| annotation_of(observed, annotation::TEMPLATE_HASH) == Some(hash.as_str()));
-    let written_by = observed.and_then(|observed| annotation_of(observed, annotation::OPERATOR_VERSION));
-    let kept = match written_by {
-        Some(version) if version != settings.version => {
-            observed.and_then(|observed| Some(observed.spec.as_ref()?.template.clone()))
-        }
-        Some(_) | None => None,
+    let before = |key: &str| observed.and_then(|observed| annotation_of(observed, key));
+    let hash = match before(annotation::TEMPLATE_HASH) {
+        Some(before) if frozen => before.to_owned(),
+        Some(_) | None => template_hash(replica),
     };
-    let image = observed.and_then(image_of).unwrap_or(&settings.image);
+    let same = before(annotation::TEMPLATE_HASH) == Some(hash.as_str());
+    let writer = before(annotation::OPERATOR_VERSION).filter(|_| same).unwrap_or(&settings.version);
+    let keep = frozen || writer != settings.version;
+    let kept = observed.filter(|_| same && keep).and_then(|observed| Some(observed.spec.as_ref()?.template.clone()));
+    let image = observed.filter(|_| same).and_then(image_of).unwrap_or(&settings.image);
     let mut metadata = owner.child(format!("{}-{version}", owner.name), labels(*owner, version));
     metadata.annotations = Some(BTreeMap::from([
         (annotation::TEMPLATE_HASH.to_owned(), hash.clone()),
-        (annotation::OPERATOR_VERSION.to_owned(), written_by.unwrap_or(&settings.version).to_owned()),
+        (annotation::OPERATOR_VERSION.to_owned(), writer.to_owned()),
     ]));
     Deployment {
         metadata,
