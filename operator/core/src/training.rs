@@ -54,10 +54,11 @@ pub(crate) fn plan(context: &Context<'_>, todo: &mut Todo) -> Account {
     accept(context, &mut account, todo);
     cancel_outdated(context, &mut runs, &mut account, todo);
     start(context, &mut runs, &mut account, todo);
+    // What is over ends before something new begins, so that a crash in between never leaves two runs at work.
+    clean(context, &runs, &account, todo);
     for run in runs.iter().filter(|run| run.over.is_none()) {
         advance(context, run, &mut account, todo);
     }
-    clean(context, &runs, &account, todo);
     forget(&runs, &mut account);
     account
 }
