@@ -144,3 +144,17 @@ fn printer_columns_read_fields_that_exist() {
         assert!(schema["type"].is_string(), "{path}");
     }
 }
+
+/// A reader who looks a reason up finds it.
+#[test]
+fn every_reason_is_in_the_guide() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let names = fs::read_to_string(root.join("src/names.rs")).unwrap();
+    let guide = fs::read_to_string(root.join("../docs/kubernetes.md")).unwrap();
+    let (_, reasons) = names.split_once("pub mod reason").unwrap();
+    let values: Vec<_> = reasons.lines().filter_map(|line| line.split('"').nth(1)).collect();
+    assert!(values.len() > 20, "{values:?}");
+    for value in values {
+        assert!(guide.contains(&format!("`{value}`")), "{value} is not in docs/kubernetes.md");
+    }
+}
