@@ -1,0 +1,78 @@
+//! Explores the operator's core: random worlds with conflicts, stale reads, lost writes, crashes between any two writes and rough hands must come
+//! to rest in the state that the user asked for.
+//!
+//! `EXPLORE_COUNT=n` sets the number of worlds, `EXPLORE_SEED=n` shows what happens in one.
+
+#[path = "explore/mod.rs"]
+#[allow(unreachable_pub)] // shared by several tests, so `pub` reaches just as far as it says
+mod explore;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use explore::user::Wishes;
+use explore::world::{Ending, World};
+
+/// Worlds that are tried.
+const COUNT: u64 = 100_000;
+
+/// Failures after which no more are looked for, unless `EXPLORE_FAILURES` says otherwise.
+const ENOUGH: u64 = 10;
+
+/// The world of a seed.
+fn world(seed: u64, traced: bool) -> Ending {
+    let wishes = Wishes::of(seed);
+    World::new(seed, wishes.queued, traced).explore(&wishes)
+}
+
+/// What is wrong with a world, if anything.
+fn fault(seed: u64) -> (usize, Option<String>) {
+    match catch_unwind(AssertUnwindSafe(|| world(seed, false))) {
+        Ok(ending) => (ending.plans, ending.broken),
+        Err(panic) => {
+            let message = panic.downcast_ref::<String>().cloned();
+            (0, Some(format!("panic: {}", message.unwrap_or_default())))
+        }
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+#[test]
+fn every_world_comes_to_rest() {
+    if let Some(seed) = number("EXPLORE_SEED") {
+        let ending = world(seed, true);
+        println!("{}\n{:?}", ending.trace.join("\n"), ending.broken);
+        assert!(ending.broken.is_none(), "seed {seed}");
+        return;
+    }
+    let count = number("EXPLORE_COUNT").unwrap_or(COUNT);
+    let (next, plans) = (AtomicU64::new(0), AtomicUsize::new(0));
+    let enough = number("EXPLORE_FAILURES").unwrap_or(ENOUGH);
+    let broken: Mutex<Vec<(u64, String)>> = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= count || broken.lock().unwrap().len() as u64 >= enough {
+                        break;
+                    }
+                    let (made, fault) = fault(seed);
+                    plans.fetch_add(made, Ordering::Relaxed);
+                    broken.lock().unwrap().extend(fault.map(|fault| (seed, fault)));
+                }
+            });
+        }
+    });
+    println!("{count} worlds, {} plans", plans.into_inner());
+    let broken = broken.into_inner().unwrap();
+    for (seed, fault) in &broken {
+        println!("EXPLORE_SEED={seed}: {fault}");
+    }
+    assert!(broken.is_empty(), "see above; EXPLORE_SEED shows the history of one");
+}
