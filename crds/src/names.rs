@@ -66,6 +66,8 @@ pub mod condition {
 pub mod reason {
     /// Everything asked for is there.
     pub const READY: &str = "Ready";
+    /// Objects of the job are being written.
+    pub const APPLYING: &str = "Applying";
     /// Nothing is left to do.
     pub const IDLE: &str = "Idle";
     /// Nothing hinders the job.
