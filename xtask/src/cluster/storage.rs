@@ -59,6 +59,13 @@ pub(super) fn endpoint() -> String {
     format!("http://{}:8333", Node::FIRST.address())
 }
 
+/// The server makes these beside its ports and leaves them when it is killed.
+pub(super) fn remove_sockets() {
+    for socket in ["master-grpc-19333", "volume-grpc-18080", "filer-grpc-18888", "s3-grpc-18333"] {
+        let _ = fs::remove_file(format!("/tmp/seaweedfs-{socket}.sock"));
+    }
+}
+
 /// Makes the buckets and uploads the examples' data, once the server takes them.
 pub(super) fn fill(cluster: &Cluster) -> Result<()> {
     wait::until("the S3 server to make a bucket", Duration::from_secs(60), || {
