@@ -3,7 +3,7 @@
 //! kstatus reads `Reconciling` and `Stalled` first, so at most one of them is ever true, and `Ready` is true only when neither is.
 
 use coterie_crds::names::{condition, reason};
-use coterie_crds::status::{RunState, RunStatus};
+use coterie_crds::status::{ModelStatus, RunState, RunStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::context::Context;
@@ -30,11 +30,13 @@ impl Verdict {
     }
 }
 
-/// All conditions, with transition times kept where nothing changed.
-pub(crate) fn of(context: &Context<'_>, account: &Account, serving: &Outlook) -> Vec<Condition> {
+/// All conditions, with transition times kept where nothing changed. `writing`: objects of the job are not yet as they should be.
+pub(crate) fn of(context: &Context<'_>, account: &Account, serving: &Outlook, writing: bool) -> Vec<Condition> {
     let trained = trained(context, account);
     let stalled = stalled(context, account, serving);
     let pending = if stalled.is_some() { None } else { pending(context, account, serving, &trained) };
+    let applying = || Verdict::new(reason::APPLYING, "objects of the job are being written");
+    let pending = pending.or_else(|| (writing && stalled.is_none()).then(applying));
     let suspended = context.observed.job.spec.suspend;
 
     let mut statements = Vec::new();
@@ -147,18 +149,7 @@ fn stalled(context: &Context<'_>, account: &Account, serving: &Outlook) -> Optio
                     format!("run {} failed: {}{kept}. {advice}", run.name, run.message),
                 ))
             }
-            RunState::Succeeded => run.result.as_ref().and_then(|model| {
-                let accepted = account.model.as_ref().is_some_and(|accepted| accepted.run == model.run);
-                let missed = if accepted { Vec::new() } else { spec.gates.missed(&model.metrics) };
-                (!missed.is_empty()).then(|| {
-                    let advice = "change the data or the parameters, or lower spec.evaluation.gates";
-                    let missed = missed.join("; ");
-                    Verdict::new(
-                        reason::GATE_FAILED,
-                        format!("model {} is not accepted: {missed}{kept}. {advice}", model.version),
-                    )
-                })
-            }),
+            RunState::Succeeded => run.result.as_ref().and_then(|model| gate_missed(context, account, model)),
             RunState::Starting | RunState::Suspended | RunState::Running | RunState::Cancelled => None,
         };
         if verdict.is_some() {
@@ -174,6 +165,23 @@ fn stalled(context: &Context<'_>, account: &Account, serving: &Outlook) -> Optio
     Some(Verdict::new(
         reason::ROLLOUT_FAILED,
         format!("replicas of model {model} do not become ready: {failure}{kept}. Look at their pods and logs"),
+    ))
+}
+
+/// The gates that the newest model misses. They are judged anew whenever they change, for a model in service too: it stays there, but the job
+/// says that it is not what was asked for.
+fn gate_missed(context: &Context<'_>, account: &Account, model: &ModelStatus) -> Option<Verdict> {
+    let missed = context.spec.as_ref().ok()?.gates.missed(&model.metrics);
+    if missed.is_empty() {
+        return None;
+    }
+    let kept =
+        account.model.as_ref().map_or(String::new(), |model| format!("; model {} stays in service", model.version));
+    let advice = "change the data or the parameters, or lower spec.evaluation.gates";
+    let missed = missed.join("; ");
+    Some(Verdict::new(
+        reason::GATE_FAILED,
+        format!("model {} is not accepted: {missed}{kept}. {advice}", model.version),
     ))
 }
 

@@ -35,7 +35,7 @@ pub use observed::{Children, Observed, Refusal, Settings};
 pub use plan::{Action, Plan};
 
 use coterie_crds::names::{condition, reason};
-use coterie_crds::status::ClusteringJobStatus;
+use coterie_crds::status::{ClusteringJobStatus, Trigger};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -64,8 +64,13 @@ pub fn plan(observed: &Observed, settings: &Settings, now: Timestamp) -> Plan {
     let found = children.network_policies.iter().find(|object| object.metadata.name.as_ref() == Some(&policy));
     todo.apply(found, build::training_policy(owner));
     let account = training::plan(&context, &mut todo);
+    let of_runs = todo.actions.len();
     let serving = rollout::plan(&context, account.model.as_ref(), &mut todo);
-    let conditions = conditions::of(&context, &account, &serving);
+    // A run by the clock does not make the job less ready; whatever else is being written does.
+    let by_the_clock = account.run.as_ref().is_some_and(|run| run.trigger == Trigger::Schedule);
+    let writes = todo.actions.iter().skip(if by_the_clock { of_runs } else { 0 });
+    let writing = writes.filter(|action| !matches!(action, Action::Delete(_))).count() > 0;
+    let conditions = conditions::of(&context, &account, &serving, writing);
     let status = ClusteringJobStatus {
         observed_generation: job.metadata.generation.unwrap_or_default(),
         conditions,
@@ -78,7 +83,7 @@ pub fn plan(observed: &Observed, settings: &Settings, now: Timestamp) -> Plan {
     };
     announce(&before, &status, &mut todo);
     Plan {
-        status: (status != before || job.status.is_none()).then_some(status),
+        status: (status != before || job.status.is_none() || !todo.actions.is_empty()).then_some(status),
         actions: todo.actions,
         events: todo.events,
         poll: account.poll,

@@ -3,6 +3,7 @@
 //! # How a plan is carried out
 //! 1. [`Plan::status`], if any, is applied to the status subresource, with the resource version that was observed: a plan made from
 //!    a stale job ends here. So a decision is on record before anything follows from it, and a run's number is claimed before the run exists.
+//!    A plan with actions always has a status, though it may be the observed one: writing that again changes nothing and proves that it is current.
 //! 2. [`Plan::actions`] in order; the first that fails ends the plan.
 //! 3. [`Plan::events`].
 //!
@@ -24,7 +25,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 /// What is to be done.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// The whole new status, when it differs from the observed one.
+    /// The whole new status, when it differs from the observed one or when there are actions.
     pub status: Option<ClusteringJobStatus>,
     /// Writes, in order.
     pub actions: Vec<Action>,

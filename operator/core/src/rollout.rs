@@ -40,7 +40,8 @@ pub(crate) fn plan(context: &Context<'_>, model: Option<&ModelStatus>, todo: &mu
     let children = context.children;
     todo.apply(named(&children.network_policies, &format!("{}-serving", owner.name)), build::serving_policy(owner));
     let service = children.services.iter().find(|service| service.metadata.name.as_deref() == Some(owner.name));
-    let selected = service.and_then(selected_version);
+    // Without a Service, what answers counts as in service.
+    let selected = service.and_then(selected_version).or_else(|| newest_available(context));
     let Some(model) = model else {
         // Also where the account of the model was lost: what serves goes on serving.
         let current = selected.and_then(|version| deployment_of(context, version));
@@ -67,7 +68,6 @@ pub(crate) fn plan(context: &Context<'_>, model: Option<&ModelStatus>, todo: &mu
     }
     if let Some(bounds) = &serving.autoscaling
         && after == wanted
-        && candidate.is_some()
     {
         let name = format!("{}-{wanted}", owner.name);
         todo.apply(named(&children.autoscalers, &name), build::autoscaler(owner, wanted, bounds));
@@ -78,7 +78,7 @@ pub(crate) fn plan(context: &Context<'_>, model: Option<&ModelStatus>, todo: &mu
     let current = selected.and_then(|version| deployment_of(context, version));
     let answering = current.map_or(0, available);
     let failed = candidate.and_then(stuck);
-    let complete = selected == Some(wanted) && ready;
+    let complete = service.and_then(selected_version) == Some(wanted) && ready;
     let candidate_version = (!complete).then(|| wanted.to_owned());
     let in_service = selected.filter(|_| answering > 0);
     Outlook {
@@ -221,6 +221,13 @@ fn remove_all(context: &Context<'_>, todo: &mut Todo) {
         .filter(|object| is_serving(&object.metadata))
         .for_each(|object| todo.delete(object));
     children.config_maps.iter().filter(|object| is_serving(&object.metadata)).for_each(|object| todo.delete(object));
+}
+
+/// The newest version with replicas that answer.
+fn newest_available<'a>(context: &Context<'a>) -> Option<&'a str> {
+    let answering = context.children.deployments.iter().filter(|deployment| available(deployment) > 0);
+    let number = |version: &&str| version.trim_start_matches('v').parse::<u64>().unwrap_or_default();
+    answering.filter_map(|deployment| version_of(&deployment.metadata)).max_by_key(number)
 }
 
 fn named<'a, T: Child>(objects: &'a [T], name: &str) -> Option<&'a T> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use coterie_crds::names::label;
 use coterie_crds::run::{PublishedModel, RunReport};
 use coterie_crds::status::{ClusteringJobStatus, RunState, Trigger};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{ConfigMap, Pod, Service},
@@ -15,6 +15,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::build::Record;
 use crate::observed::Children;
 use crate::validate::Key;
+
+/// How long news of a pod's end may take after that of its Job's.
+pub(crate) const NEWS: SignedDuration = SignedDuration::from_secs(30);
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -144,20 +147,29 @@ impl Run<'_> {
         self.record.is_none() && self.service.is_none() && self.job.is_none()
     }
 
+    /// Whether the Job has ended well.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.job.is_some_and(|job| has_condition(job, "Complete"))
+    }
+
     /// What the objects say.
-    pub(crate) fn finding(&self) -> Finding {
+    pub(crate) fn finding(&self, now: Timestamp) -> Finding {
         let Some(job) = self.job else { return Finding::Absent };
         if job.metadata.deletion_timestamp.is_some() {
             return Finding::Leaving;
         }
-        if has_condition(job, "Complete") {
+        if self.is_complete() {
             return match self.report() {
                 Some(RunReport::Published(model)) => Finding::Published(Box::new(model)),
+                // Pods are watched apart from Jobs: the pod's end may not have been heard of yet.
+                None if self.pods.iter().any(|pod| is_first(pod) && termination(pod).is_none()) => Finding::Running,
+                None if is_recent(job, now) => Finding::Running,
                 Some(RunReport::Failed(_)) | None => Finding::Lost,
             };
         }
         if let Some(failed) = condition_of(job, "Failed") {
-            let message = self.failure().unwrap_or_else(|| failed.message.clone().unwrap_or_default());
+            let told = failed.message.clone().filter(|message| !message.is_empty());
+            let message = self.failure().or(told).or(failed.reason.clone()).unwrap_or_default();
             return Finding::Failed(message);
         }
         if job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true) {
@@ -237,6 +249,12 @@ impl Run<'_> {
         });
         waiting.unwrap_or_else(|| "pods are starting".to_owned())
     }
+}
+
+/// Whether the Job ended so shortly ago that news of its pods may still come.
+fn is_recent(job: &Job, now: Timestamp) -> bool {
+    let ended = job.status.as_ref().and_then(|status| status.completion_time.as_ref());
+    ended.is_some_and(|time| now < time.0 + NEWS)
 }
 
 fn is_first(pod: &Pod) -> bool {

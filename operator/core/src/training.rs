@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::build::{self, Record};
-use crate::context::{Child, Context, Todo};
+use crate::context::{Context, Todo};
 use crate::plan::{Action, Deletion, Kind, ObjectRef, Poll};
 use crate::progress;
 use crate::results;
@@ -102,7 +102,7 @@ fn settle(context: &Context<'_>, run: &mut Run<'_>, account: &mut Account, todo:
     if run.over.is_some() {
         return;
     }
-    let (state, message, model) = match run.finding() {
+    let (state, message, model) = match run.finding(context.now) {
         Finding::Published(model) => (RunState::Succeeded, format!("published model {}", model.version), Some(model)),
         Finding::Failed(message) => (RunState::Failed, message, None),
         Finding::Lost => {
@@ -334,7 +334,11 @@ fn scheduled(
 /// Sees to the objects of an open run, and says where it stands.
 fn advance(context: &Context<'_>, run: &Run<'_>, account: &mut Account, todo: &mut Todo) {
     let suspended = context.observed.job.spec.suspend;
-    let finding = run.finding();
+    let finding = run.finding(context.now);
+    if run.is_complete() {
+        // Its outcome is lost if nobody hears of it by then.
+        todo.wake_at(context.now + runs::NEWS);
+    }
     let (state, message) = match &finding {
         _ if suspended => (
             RunState::Suspended,
@@ -459,18 +463,19 @@ fn remove(run: &Run<'_>, todo: &mut Todo) {
         todo.delete(job);
         return;
     }
+    if run.is_gone() {
+        return;
+    }
+    // Secrets are never read, so what is left of the run stands for its Secret too.
+    todo.actions.push(Action::Delete(Deletion {
+        object: ObjectRef { kind: Kind::Secret, name: run.name.clone() },
+        uid: None,
+        resource_version: None,
+    }));
     if let Some(service) = run.service {
         todo.delete(service);
     }
-    if let Some((record, _)) = &run.record
-        && record.metadata().deletion_timestamp.is_none()
-    {
-        // Secrets are never read, so the record stands for its Secret too.
-        todo.actions.push(Action::Delete(Deletion {
-            object: ObjectRef { kind: Kind::Secret, name: run.name.clone() },
-            uid: None,
-            resource_version: None,
-        }));
+    if let Some((record, _)) = &run.record {
         todo.delete(*record);
     }
 }
