@@ -99,6 +99,8 @@ impl<'a> Cluster<'a> {
     fn client(&self, name: &str) -> Command {
         let mut command = Command::new(self.bin().join(components_name()));
         command.arg(name).env("KUBECONFIG", self.kubeconfig());
+        // What an earlier cluster at the same address could do is not to be remembered.
+        command.env("KUBECACHEDIR", self.state().join("kubectl"));
         let direct = Node::FIRST.address().to_string();
         for variable in ["NO_PROXY", "no_proxy"] {
             let others = env::var(variable).map(|others| format!(",{others}")).unwrap_or_default();

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::layout::Cluster;
 use super::network::{self, Node};
 use super::node::Component;
 use super::{components, control, dns, down, image, install, node, packages, pki, storage, wait};
 use crate::process::{note, output};
+use crate::tools;
 
 /// A busy machine may take this long for one step.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -22,6 +23,7 @@ pub(crate) fn up(cluster: &Cluster, nodes: u8, bare: bool) -> Result<()> {
     if !bare {
         install::chart(cluster)?;
     }
+    tools::weed(cluster.context)?;
     components::build(cluster)?;
     if cluster.is_up() {
         let present = cluster.nodes().len();
@@ -109,13 +111,13 @@ fn is_ready(cluster: &Cluster, node: Node) -> bool {
 
 /// Waits for a component to do what is asked; shows the end of its log when it does not or ends.
 fn wait_for(cluster: &Cluster, name: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let waited = wait::until(name, LIMIT, || {
+    let waited = wait::until(&format!("{name} to be ready"), LIMIT, || {
         cluster.process(name)?;
         holds()
     });
-    waited.with_context(|| {
+    waited.map_err(|error| {
         let log = cluster.log(name);
-        format!("{name} is not ready; the end of {}:\n{}\n", log.display(), tail(&log))
+        anyhow!("{error:#}; the end of {}:\n{}", log.display(), tail(&log))
     })
 }
 
