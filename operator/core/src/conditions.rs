@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::context::Context;
 use crate::rollout::Outlook;
-use crate::training::Account;
+use crate::training::{self, Account};
 
 /// One condition before it is written.
 struct Statement {
@@ -152,6 +152,7 @@ fn stalled(context: &Context<'_>, account: &Account, serving: &Outlook) -> Optio
             RunState::Succeeded => run.result.as_ref().and_then(|model| gate_missed(context, account, model)),
             RunState::Starting | RunState::Suspended | RunState::Running | RunState::Cancelled => None,
         };
+        let verdict = verdict.or_else(|| account.model.as_ref().and_then(|model| gate_missed(context, account, model)));
         if verdict.is_some() {
             return verdict;
         }
@@ -171,8 +172,9 @@ fn stalled(context: &Context<'_>, account: &Account, serving: &Outlook) -> Optio
 /// The gates that the newest model misses. They are judged anew whenever they change, for a model in service too: it stays there, but the job
 /// says that it is not what was asked for.
 fn gate_missed(context: &Context<'_>, account: &Account, model: &ModelStatus) -> Option<Verdict> {
-    let missed = context.spec.as_ref().ok()?.gates.missed(&model.metrics);
-    if missed.is_empty() {
+    let spec = context.spec.as_ref().ok()?;
+    let missed = spec.gates.missed(&model.metrics);
+    if missed.is_empty() || !training::is_wanted(model, &spec.key) {
         return None;
     }
     let kept =

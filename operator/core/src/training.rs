@@ -10,7 +10,7 @@ use coterie_crds::status::{FinishedRun, ModelStatus, RunState, RunStatus, Trigge
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::build::{self, Record};
+use crate::build::{self, Owner, Record};
 use crate::context::{Context, Todo};
 use crate::plan::{Action, Deletion, Kind, ObjectRef, Poll};
 use crate::progress;
@@ -178,7 +178,8 @@ fn close(
     }
 }
 
-fn is_wanted(model: &ModelStatus, key: &Key) -> bool {
+/// Whether a model answers what is asked for.
+pub(crate) fn is_wanted(model: &ModelStatus, key: &Key) -> bool {
     model.training_hash == key.training_hash && model.retrain_token == key.retrain_token
 }
 
@@ -203,6 +204,11 @@ fn cancel_outdated(context: &Context<'_>, runs: &mut [Run<'_>], account: &mut Ac
 
 fn cancel(context: &Context<'_>, run: &mut Run<'_>, why: &str, account: &mut Account, todo: &mut Todo) {
     todo.normal(reason::RUN_CANCELLED, "Train", format!("run {} is cancelled: {why}", run.name));
+    if run.job.is_none() {
+        // It may have been created a moment ago. Names of runs are never used again, so no other Job can be hit.
+        let object = ObjectRef { kind: Kind::Job, name: run.name.clone() };
+        todo.actions.push(Action::Delete(Deletion { object, uid: None, resource_version: None }));
+    }
     close(context, run, RunState::Cancelled, format!("cancelled: {why}"), None, account);
 }
 
@@ -408,7 +414,6 @@ fn new_record(context: &Context<'_>, run: &Run<'_>, spec: &Validated) -> Record 
     protect.dedup();
     let limit = context.observed.job.spec.output.as_ref().and_then(|output| output.history_limit);
     let millis = |duration: jiff::SignedDuration| u64::try_from(duration.as_millis()).unwrap_or_default();
-    let uid: String = owner.uid.chars().take(8).collect();
     Record {
         number: run.number,
         trigger: run.trigger,
@@ -416,7 +421,7 @@ fn new_record(context: &Context<'_>, run: &Run<'_>, spec: &Validated) -> Record 
         retrain_token: spec.key.retrain_token.clone(),
         scheduled_time: run.scheduled,
         config: RunConfig {
-            run: format!("{}-{uid}", run.name),
+            run: format!("{}-{}", run.name, owner.short_uid()),
             version: None,
             job: spec.resolved.clone(),
             coordinator: CoordinatorAddress::Address(format!(
@@ -452,13 +457,13 @@ fn clean(context: &Context<'_>, runs: &[Run<'_>], account: &Account, todo: &mut 
         // The Job of the newest run shows how things stand.
         let shown = newest == Some(run.number) && run.over != Some(RunState::Cancelled);
         if !kept && !shown {
-            remove(run, todo);
+            remove(context.owner, run, todo);
         }
     }
 }
 
 /// Removes the objects of a run: the Job and its pods first, the record last.
-fn remove(run: &Run<'_>, todo: &mut Todo) {
+fn remove(owner: Owner<'_>, run: &Run<'_>, todo: &mut Todo) {
     if let Some(job) = run.job {
         todo.delete(job);
         return;
@@ -468,7 +473,7 @@ fn remove(run: &Run<'_>, todo: &mut Todo) {
     }
     // Secrets are never read, so what is left of the run stands for its Secret too.
     todo.actions.push(Action::Delete(Deletion {
-        object: ObjectRef { kind: Kind::Secret, name: run.name.clone() },
+        object: ObjectRef { kind: Kind::Secret, name: build::identity_name(owner, &run.name) },
         uid: None,
         resource_version: None,
     }));

@@ -307,7 +307,7 @@ fn a_new_job_claims_its_run_before_it_makes_it() {
             "apply NetworkPolicy songs-training",
             "create ConfigMap songs-r1",
             "apply Service songs-r1",
-            "create identity songs-r1",
+            "create identity songs-r1-4f1c2d3e",
             "create Job songs-r1",
             "apply NetworkPolicy songs-serving",
         ]
@@ -606,7 +606,7 @@ fn a_job_deleted_by_hand_comes_back() {
     situation.rest();
     let job = situation.observed.children.jobs.pop().unwrap();
     let plan = situation.step();
-    assert_eq!(kinds(&plan), ["create identity songs-r1", "create Job songs-r1"]);
+    assert_eq!(kinds(&plan), ["create identity songs-r1-4f1c2d3e", "create Job songs-r1"]);
     assert_eq!(situation.observed.children.jobs[0].spec, job.spec);
 }
 

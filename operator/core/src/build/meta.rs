@@ -23,6 +23,11 @@ impl<'a> Owner<'a> {
         }
     }
 
+    /// Tells this job from an earlier one of the same name.
+    pub(crate) fn short_uid(&self) -> String {
+        self.uid.chars().take(8).collect()
+    }
+
     /// Labels of a child for this purpose.
     pub(crate) fn labels(&self, component: &str) -> BTreeMap<String, String> {
         let labels = [

@@ -14,5 +14,5 @@ pub(crate) use deployment::{Replica, deployment, serve_config};
 pub(crate) use meta::Owner;
 pub(crate) use policies::{disruption_budget, serving_policy, training_policy};
 pub(crate) use record::{Record, record};
-pub(crate) use run_job::{TLS_DIRECTORY, credentials, identity, run_job, run_service};
+pub(crate) use run_job::{TLS_DIRECTORY, credentials, identity, identity_name, run_job, run_service};
 pub(crate) use service::service;

@@ -164,7 +164,7 @@ fn pod_spec(job: &ClusteringJob, name: &str, settings: &Settings) -> PodSpec {
             Volume {
                 // Read by the pod's group only.
                 secret: Some(SecretVolumeSource {
-                    secret_name: Some(name.to_owned()),
+                    secret_name: Some(identity_name(Owner::of(job), name)),
                     default_mode: Some(0o440),
                     ..SecretVolumeSource::default()
                 }),
@@ -212,5 +212,10 @@ pub(crate) fn run_service(owner: Owner<'_>, name: &str, number: i64) -> Service 
 
 /// Metadata of the Secret with the run's certificates.
 pub(crate) fn identity(owner: Owner<'_>, name: &str, number: i64) -> ObjectMeta {
-    owner.child(name.to_owned(), labels(owner, number))
+    owner.child(identity_name(owner, name), labels(owner, number))
+}
+
+/// Name of that Secret. It cannot be seen whose a Secret is, so the name says it: one of an earlier job of the same name is about to be collected.
+pub(crate) fn identity_name(owner: Owner<'_>, name: &str) -> String {
+    format!("{name}-{}", owner.short_uid())
 }
