@@ -122,8 +122,16 @@ impl Executor {
         let attempt = Attempt::object("create", reference.clone());
         let objects = self.api(job, &resource(reference.kind));
         let document = document(&attempt, object)?;
-        self.send(&attempt, objects.create(&creating(), &document)).await?;
-        Ok(reference)
+        match self.send(&attempt, objects.create(&creating(), &document)).await {
+            Err(failure) if failure.already_exists() => {
+                // The watches are about to show it, unless it is somebody else's: they never will.
+                match self.find(&attempt, &objects, &reference.name).await {
+                    Ok(Some(found)) => Err(taken(&attempt, &found, job).unwrap_or(failure)),
+                    Ok(None) | Err(_) => Err(failure),
+                }
+            }
+            result => result.map(|_| reference),
+        }
     }
 
     async fn create_identity(&self, job: &ClusteringJob, metadata: &ObjectMeta) -> Result<ObjectRef, Failure> {
@@ -157,8 +165,8 @@ impl Executor {
         if object.metadata().resource_version.is_none()
             && let Some(found) = self.find(&attempt, &objects, &reference.name).await?
         {
-            if let Some(refusal) = taken(&found, job) {
-                return Err(Failure::new(Class::Refused, &attempt, refusal));
+            if let Some(failure) = taken(&attempt, &found, job) {
+                return Err(failure);
             }
             document.metadata.resource_version = found.metadata.resource_version;
         }
@@ -267,14 +275,18 @@ fn creating() -> PostParams {
 }
 
 /// Why an object of a wanted name is not the job's to write.
-fn taken(found: &DynamicObject, job: &ClusteringJob) -> Option<String> {
+fn taken(attempt: &Attempt, found: &DynamicObject, job: &ClusteringJob) -> Option<Failure> {
     let owners = found.metadata.owner_references.as_deref().unwrap_or_default();
     let controller = owners.iter().find(|owner| owner.controller == Some(true));
-    match controller {
-        Some(owner) if Some(&owner.uid) == job.metadata.uid.as_ref() => None,
-        Some(owner) => Some(format!("name taken by an object of {} {}", owner.kind, owner.name)),
-        None => Some("name taken by an object that is not the operator's".to_owned()),
-    }
+    let (class, message) = match controller {
+        Some(owner) if Some(&owner.uid) == job.metadata.uid.as_ref() => return None,
+        Some(owner) if owner.kind == KIND && Some(&owner.name) == job.metadata.name.as_ref() => {
+            (Class::Stale, "an object of an earlier job of this name is yet to be collected".to_owned())
+        }
+        Some(owner) => (Class::Refused, format!("name taken by an object of {} {}", owner.kind, owner.name)),
+        None => (Class::Refused, "name taken by an object that is not the operator's".to_owned()),
+    };
+    Some(Failure::new(class, attempt, message))
 }
 
 /// The limit of the API server, in bytes.
@@ -319,3 +331,6 @@ fn resource(kind: Kind) -> ApiResource {
         Kind::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
     }
 }
+
+#[cfg(test)]
+mod tests;

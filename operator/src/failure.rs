@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_server_says_when_to_come_back() {
-        let details = kube::core::response::StatusDetails { retry_after_seconds: 7, ..Default::default() };
+        let details = serde_json::from_str(r#"{ "retryAfterSeconds": 7 }"#).unwrap();
         let status = kube::core::Status::failure("busy", "TooManyRequests").with_code(429).with_details(details);
         let failure = Failure::request(&Attempt::status(), &kube::Error::Api(status.boxed()));
         assert_eq!(failure.retry_after, Some(Duration::from_secs(7)));

@@ -32,7 +32,7 @@ mod poll;
 mod preflight;
 mod reconcile;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use coterie_crds::run::STATUS_PORT;
 pub use coterie_operator_core::Settings;
@@ -183,6 +183,8 @@ impl Work {
         let watched = if namespaces.is_empty() {
             vec![observe::watch(client, None, &metrics)]
         } else {
+            // Whoever names a namespace twice still means it once.
+            let namespaces: BTreeSet<String> = namespaces.into_iter().collect();
             namespaces.iter().map(|namespace| observe::watch(client, Some(namespace), &metrics)).collect()
         };
         let (stop, stopped) = watch::channel(false);

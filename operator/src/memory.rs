@@ -89,9 +89,13 @@ impl Memory {
             Some(failure) => {
                 job.failures = job.failures.saturating_add(1);
                 if let (Class::Refused, Some(object)) = (failure.class, &failure.object) {
-                    job.refusals.retain(|(refusal, _)| refusal.object != *object);
                     let refusal = Refusal { object: object.clone(), message: failure.message.clone() };
-                    job.refusals.push((refusal, now));
+                    match job.refusals.iter_mut().find(|(known, _)| known.object == *object) {
+                        // Words may change every time (a request's id): that must not make work for ever.
+                        Some((_, confirmed)) if now < *confirmed + backoff::REFUSED => {}
+                        Some(known) => *known = (refusal, now),
+                        None => job.refusals.push((refusal, now)),
+                    }
                 }
             }
         }
@@ -141,6 +145,20 @@ mod tests {
         assert_eq!(memory.refusals("other", Some(1)), []);
         assert!(memory.record("uid", Some("3"), Some(1), &Report { written: vec![object()], ..Report::default() }));
         assert_eq!(memory.refusals("uid", Some(1)), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_in_other_words_is_no_news_for_a_while() {
+        let memory = Memory::default();
+        let refused = |message: &str| {
+            let failure = Failure::new(Class::Refused, &Attempt::object("create", object()), message);
+            Report { failure: Some(failure), ..Report::default() }
+        };
+        assert!(memory.record("uid", None, Some(1), &refused("request 1")));
+        assert!(!memory.record("uid", None, Some(1), &refused("request 2")));
+        tokio::time::advance(backoff::REFUSED).await;
+        assert!(memory.record("uid", None, Some(1), &refused("request 3")));
+        assert_eq!(memory.refusals("uid", Some(1))[0].message, "request 3");
     }
 
     #[tokio::test(start_paused = true)]

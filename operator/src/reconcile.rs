@@ -38,8 +38,8 @@ const SOON: Duration = Duration::from_millis(200);
 /// Longest time between two looks at a job. Nothing should depend on it, and clocks may jump.
 const RESYNC: Duration = Duration::from_secs(15 * 60);
 
-/// How often what is remembered of deleted jobs is dropped.
-const SWEEP: Duration = Duration::from_secs(60);
+/// How often jobs are counted, and what is remembered of deleted ones is dropped.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// What all reconciliations share.
 pub(crate) struct Shared {

@@ -52,9 +52,10 @@ impl Election {
             metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
             spec: None,
         });
-        match &mut self.seen {
-            Some((seen, _)) if seen.spec == lease.spec => *seen = lease,
-            _ => self.seen = Some((lease, now)),
+        // A renewal changes the version, if nothing else: the holder's clock may stand still.
+        let unchanged = |seen: &Lease| seen.metadata.resource_version == lease.metadata.resource_version;
+        if !self.seen.as_ref().is_some_and(|(seen, _)| unchanged(seen)) {
+            self.seen = Some((lease, now));
         }
     }
 

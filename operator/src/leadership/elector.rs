@@ -170,3 +170,111 @@ async fn bounded<T>(
 ) -> Result<T, kube::Error> {
     timeout(patience, request).await.unwrap_or_else(|elapsed| Err(kube::Error::Service(elapsed.into())))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Method;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake::Fake;
+
+    const PATH: &str = "/apis/coordination.k8s.io/v1/namespaces/music/leases/coterie-operator";
+
+    fn claimant(fake: &Fake, name: &str) -> (Elector, Leadership) {
+        let leadership = Leadership::standby();
+        let metrics = Arc::new(Metrics::new("test"));
+        let elector = Elector::new(fake.client(), "music", name, Timing::default(), leadership.clone(), metrics);
+        (elector, leadership)
+    }
+
+    fn holder(fake: &Fake) -> String {
+        fake.object(PATH).unwrap()["spec"]["holderIdentity"].as_str().unwrap().to_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_takes_over_when_the_leader_is_paused_past_the_lease() {
+        let fake = Fake::default();
+        let ((mut ada, ada_leads), (mut grace, grace_leads)) = (claimant(&fake, "ada"), claimant(&fake, "grace"));
+        ada.acquire(|| ()).await;
+        assert!(ada_leads.holds() && holder(&fake).starts_with("ada_"));
+
+        // Ada renews, and Grace waits.
+        tokio::select! {
+            lost = ada.hold() => panic!("{lost}"),
+            () = grace.acquire(|| ()) => panic!("two leaders"),
+            () = sleep(Duration::from_secs(60)) => {}
+        }
+        assert!(ada_leads.holds() && !grace_leads.holds());
+
+        // Ada is paused.
+        let paused = Instant::now();
+        grace.acquire(|| ()).await;
+        assert!(!ada_leads.holds(), "ada stopped by herself");
+        assert!(paused.elapsed() >= Duration::from_secs(11), "not before ada stopped");
+        assert!(grace_leads.holds() && holder(&fake).starts_with("grace_"));
+
+        // Ada wakes, and gives up.
+        ada.hold().await;
+        assert!(!ada_leads.holds() && holder(&fake).starts_with("grace_"));
+        ada.release().await;
+        assert!(holder(&fake).starts_with("grace_"), "it was not hers to release");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_released_lease_is_taken_at_the_next_attempt() {
+        let fake = Fake::default();
+        let ((mut ada, ada_leads), (mut grace, grace_leads)) = (claimant(&fake, "ada"), claimant(&fake, "grace"));
+        ada.acquire(|| ()).await;
+        ada.release().await;
+        assert!(!ada_leads.holds());
+        assert_eq!(holder(&fake), "");
+        timeout(Duration::from_secs(3), grace.acquire(|| ())).await.unwrap();
+        assert!(grace_leads.holds());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_away_for_a_moment_costs_nothing_and_for_long_the_lead() {
+        let fake = Fake::default();
+        let (mut ada, leads) = claimant(&fake, "ada");
+        ada.acquire(|| ()).await;
+        for _ in 0..2 {
+            fake.script(Method::PUT, "/coterie-operator", 503, "ServiceUnavailable", "away");
+        }
+        tokio::select! {
+            lost = ada.hold() => panic!("{lost}"),
+            () = sleep(Duration::from_secs(20)) => {}
+        }
+        assert!(leads.holds());
+        for _ in 0..20 {
+            fake.script(Method::PUT, "/coterie-operator", 503, "ServiceUnavailable", "away");
+        }
+        ada.hold().await;
+        assert!(!leads.holds());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_somebody_takes_is_lost_at_once() {
+        let fake = Fake::default();
+        let (mut ada, leads) = claimant(&fake, "ada");
+        ada.acquire(|| ()).await;
+        let mut lease = fake.object(PATH).unwrap();
+        lease["spec"]["holderIdentity"] = json!("grace");
+        fake.put(PATH, lease);
+        let begun = Instant::now();
+        ada.hold().await;
+        assert!(!leads.holds() && begun.elapsed() <= Duration::from_secs(4));
+        assert_eq!(holder(&fake), "grace");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_that_stands_by_says_that_the_election_runs() {
+        let fake = Fake::default();
+        let (mut ada, _leads) = claimant(&fake, "ada");
+        ada.acquire(|| ()).await;
+        let (mut grace, _) = claimant(&fake, "grace");
+        let running = std::cell::Cell::new(false);
+        let waiting = timeout(Duration::from_secs(3), grace.acquire(|| running.set(true))).await;
+        assert!(waiting.is_err() && running.get());
+    }
+}
