@@ -76,8 +76,6 @@ pub mod reason {
     pub const NOT_TRAINED: &str = "NotTrained";
     /// A run is about to start: its objects are being created.
     pub const RUN_STARTING: &str = "RunStarting";
-    /// Pods of a run wait for nodes, images or volumes.
-    pub const WAITING_FOR_PODS: &str = "WaitingForPods";
     /// A run is held in a queue (Kueue).
     pub const QUEUED: &str = "Queued";
     /// A run is computing.

@@ -124,8 +124,7 @@ fn pod_spec(job: &ClusteringJob, name: &str, settings: &Settings) -> PodSpec {
                     &format!("{CONFIG_DIRECTORY}/{RUN_CONFIG_KEY}"),
                     "--scratch",
                     SCRATCH_DIRECTORY,
-                    "--log-format",
-                    "json",
+                    "--log-json",
                 ]
                 .map(str::to_owned)
                 .to_vec(),
