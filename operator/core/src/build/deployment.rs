@@ -137,6 +137,7 @@ fn template(replica: &Replica<'_>, image: &str, settings: &Settings) -> PodTempl
                     &format!("0.0.0.0:{GRPC_PORT}"),
                     "--drain-delay",
                     &drain,
+                    "--log=info",
                     "--log-json",
                 ]
                 .map(str::to_owned)

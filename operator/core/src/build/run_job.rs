@@ -124,6 +124,7 @@ fn pod_spec(job: &ClusteringJob, name: &str, settings: &Settings) -> PodSpec {
                     &format!("{CONFIG_DIRECTORY}/{RUN_CONFIG_KEY}"),
                     "--scratch",
                     SCRATCH_DIRECTORY,
+                    "--log=info",
                     "--log-json",
                 ]
                 .map(str::to_owned)
