@@ -18,6 +18,8 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use super::apiserver::{Server, Stored};
 use super::deployments::{TOO_MUCH_MEMORY, available, serves};
 use super::jobs::is_active;
@@ -108,6 +110,35 @@ fn accepts(spec: &ClusteringJobSpec, silhouette: f64) -> bool {
     spec.evaluation.gates.min_silhouette.as_ref().and_then(spec::Decimal::value).is_none_or(|least| silhouette >= least)
 }
 
+/// The end of a world as a user sees it, without what differs from history to history: numbers, times, and what an unfinished wish left behind.
+/// `None`: the resource is gone.
+pub fn face(server: &Server) -> Option<Vec<String>> {
+    let job = server.get::<ClusteringJob>(NAME)?;
+    let status = job.status.as_ref()?;
+    let destiny = destiny(&job.spec);
+    let kinds: &[&str] = match destiny {
+        Destiny::Ready => &CONDITIONS,
+        Destiny::Suspended => &[condition::SUSPENDED],
+        Destiny::Invalid | Destiny::Failed | Destiny::Rejected | Destiny::Unservable => {
+            &[condition::READY, condition::RECONCILING, condition::STALLED, condition::SUSPENDED]
+        }
+    };
+    let mut face: Vec<String> = kinds
+        .iter()
+        .filter_map(|kind| status.condition(kind))
+        .map(|condition| format!("{}={} {}", condition.type_, condition.status, condition.reason))
+        .collect();
+    if destiny == Destiny::Ready {
+        face.extend(status.model.as_ref().map(|model| format!("{} {:?}", model.digest, model.retrain_token)));
+        // An autoscaler keeps what it has, within its bounds.
+        let fixed = job.spec.serving.as_ref().is_some_and(|serving| serving.autoscaling.is_none());
+        let serving = status.serving.as_ref().filter(|_| fixed);
+        face.extend(serving.map(|serving| format!("{} of {}", serving.ready_replicas, serving.replicas)));
+        face.extend(server.all::<NetworkPolicy>().keys().map(|name| format!("policy {name}")));
+    }
+    Some(face)
+}
+
 /// What must hold whenever a plan is made.
 pub fn plan(observed: &Observed, plan: &Plan) -> Result<(), String> {
     let mut job = observed.job.clone();
@@ -135,12 +166,14 @@ pub fn plan(observed: &Observed, plan: &Plan) -> Result<(), String> {
         ready(observed, status)?;
     }
     if kstatus::verdict(&job) == Verdict::Current {
-        // The model in service is as good as before while the schedule's next one is made.
-        let scheduled = status.run.as_ref().filter(|run| run.trigger == Trigger::Schedule).map(|run| run.name.as_str());
+        // The model in service is as good as before while the schedule's next ones are made.
+        let scheduled = status.run.as_ref().is_some_and(|run| run.trigger == Trigger::Schedule);
+        let exempt =
+            |meta: &ObjectMeta| scheduled && meta.labels.as_ref().is_some_and(|labels| labels.contains_key(label::RUN));
         let makes = |action: &&Action| match action {
             Action::Delete(_) => false,
-            Action::CreateIdentity(meta) => meta.name.as_deref() != scheduled,
-            Action::Create(object) | Action::Apply(object) => object.metadata().name.as_deref() != scheduled,
+            Action::CreateIdentity(meta) => !exempt(meta),
+            Action::Create(object) | Action::Apply(object) => !exempt(object.metadata()),
         };
         let pending: Vec<String> = plan.actions.iter().filter(makes).map(describe).collect();
         must!(pending.is_empty(), "Ready with pending writes: {pending:?}");
@@ -241,10 +274,11 @@ fn traffic(observed: &Observed, plan: &Plan) -> Result<(), String> {
     Ok(())
 }
 
-/// What must hold on the server after every write of the operator.
-pub fn server(server: &Server, models: &Models, written: &Action) -> Result<(), String> {
+/// What must hold on the server after every write of an operator. A leader that was paused may create what is cancelled already, until the next one
+/// sees it.
+pub fn server(server: &Server, models: &Models, written: &Action, rivalry: bool) -> Result<(), String> {
     let Some(job) = server.get::<ClusteringJob>(NAME) else { return Ok(()) };
-    let created = matches!(written, Action::Create(Object::Job(_)));
+    let created = matches!(written, Action::Create(Object::Job(_))) && !rivalry;
     let policy = job.spec.schedule.as_ref().map(|schedule| schedule.concurrency_policy);
     if created && policy != Some(ConcurrencyPolicy::Allow) {
         let active: Vec<&String> = server
@@ -271,9 +305,18 @@ fn owned<T: Stored>(object: &T, job: &Arc<ClusteringJob>) -> bool {
     object.meta().owner_references.iter().flatten().any(|owner| Some(&owner.uid) == job.metadata.uid.as_ref())
 }
 
-/// What must hold once nothing moves any more. `unlucky`: a run may have failed that was meant to succeed; `lost`: records that were deleted by
-/// hand.
-pub fn end(server: &Server, unlucky: bool, lost: &BTreeSet<String>) -> Result<(), String> {
+/// What excuses an end.
+pub struct Luck<'a> {
+    /// A run may have failed that was meant to succeed.
+    pub failed: bool,
+    /// Objects that were deleted by hand.
+    pub lost: &'a BTreeSet<String>,
+    /// There was a second operator.
+    pub rivalry: bool,
+}
+
+/// What must hold once nothing moves any more.
+pub fn end(server: &Server, luck: &Luck<'_>) -> Result<(), String> {
     let Some(job) = server.get::<ClusteringJob>(NAME) else { return nothing_left(server) };
     let status = job.status.as_ref().ok_or("no status at the end")?;
     let destiny = destiny(&job.spec);
@@ -291,7 +334,7 @@ pub fn end(server: &Server, unlucky: bool, lost: &BTreeSet<String>) -> Result<()
     );
     match destiny {
         Destiny::Suspended => {}
-        Destiny::Ready | Destiny::Rejected | Destiny::Unservable if unlucky && stalled => return Ok(()),
+        Destiny::Ready | Destiny::Rejected | Destiny::Unservable if luck.failed && stalled => return Ok(()),
         Destiny::Ready => must!(ready, "Ready is due, true are {truths:?}: {}", reason(status, condition::READY)),
         Destiny::Invalid | Destiny::Failed | Destiny::Rejected | Destiny::Unservable => {
             must!(
@@ -320,7 +363,7 @@ pub fn end(server: &Server, unlucky: bool, lost: &BTreeSet<String>) -> Result<()
         must!(server.all::<HorizontalPodAutoscaler>().is_empty(), "autoscalers stay without serving");
         must!(server.get::<Service>(NAME).is_none(), "the Service stays without serving");
     }
-    history(server, &job.spec, lost)
+    history(server, &job.spec, luck)
 }
 
 fn reason(status: &ClusteringJobStatus, kind: &str) -> String {
@@ -328,11 +371,11 @@ fn reason(status: &ClusteringJobStatus, kind: &str) -> String {
 }
 
 /// No more runs stay than were asked for, beside the newest; none has lost its record.
-fn history(server: &Server, spec: &ClusteringJobSpec, lost: &BTreeSet<String>) -> Result<(), String> {
+fn history(server: &Server, spec: &ClusteringJobSpec, luck: &Luck<'_>) -> Result<(), String> {
     let jobs = server.all::<Job>().len();
     let kept = spec.history.successful_runs + spec.history.failed_runs;
     must!(i32::try_from(jobs).is_ok_and(|jobs| jobs <= kept + 1), "{jobs} Jobs stay, {kept} are to be kept");
-    let kept = |name: &&String| !lost.contains(*name);
+    let kept = |name: &&String| !luck.rivalry && !luck.lost.contains(*name);
     for name in server.all::<Job>().keys().filter(kept) {
         must!(server.get::<ConfigMap>(name).is_some(), "Job {name} has no record");
     }

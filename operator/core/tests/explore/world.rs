@@ -38,11 +38,14 @@ pub struct World<'a> {
     operators: Vec<Operator>,
     dice: Dice,
     queued: bool,
+    /// Whether there was ever a second operator.
+    rivalry: bool,
     /// Objects that were deleted by hand.
     lost: BTreeSet<String>,
     plans: usize,
     trace: Option<Vec<String>>,
     watcher: Option<Watcher<'a>>,
+    crash_after: Option<u64>,
 }
 
 /// How a world ended.
@@ -50,6 +53,8 @@ pub struct World<'a> {
 pub struct Ending {
     /// What the server holds.
     pub server: Server,
+    /// Whether a run failed that was meant to succeed.
+    pub unlucky: bool,
     /// Plans that were made.
     pub plans: usize,
     /// What happened, when it was asked for.
@@ -63,7 +68,8 @@ fn beginning() -> Timestamp {
     "2026-01-05T00:02:00Z".parse().unwrap()
 }
 
-fn settings() -> Settings {
+/// Settings of every operator, unless a scenario says otherwise.
+pub fn settings() -> Settings {
     Settings::new("coterie:test")
 }
 
@@ -77,10 +83,12 @@ impl<'a> World<'a> {
             controllers: Controllers::default(),
             dice: Dice::new(seed, 2),
             queued,
+            rivalry: false,
             lost: BTreeSet::new(),
             plans: 0,
             trace: traced.then(Vec::new),
             watcher: None,
+            crash_after: None,
         }
     }
 
@@ -88,6 +96,17 @@ impl<'a> World<'a> {
     pub fn watched(mut self, watcher: Watcher<'a>) -> Self {
         self.watcher = Some(watcher);
         self
+    }
+
+    /// Lets the operator crash once, after so many writes.
+    pub fn crash_after(mut self, writes: u64) -> Self {
+        self.crash_after = Some(writes);
+        self
+    }
+
+    /// Replaces the operator by one of other settings.
+    pub fn upgrade(&mut self, settings: Settings) {
+        self.operators = vec![Operator::new(&self.server, settings)];
     }
 
     /// The history of a seed, with faults.
@@ -109,7 +128,13 @@ impl<'a> World<'a> {
     }
 
     fn ending(self, outcome: Result<(), String>) -> Ending {
-        Ending { server: self.server, plans: self.plans, trace: self.trace.unwrap_or_default(), broken: outcome.err() }
+        Ending {
+            server: self.server,
+            unlucky: self.controllers.unlucky,
+            plans: self.plans,
+            trace: self.trace.unwrap_or_default(),
+            broken: outcome.err(),
+        }
     }
 
     fn note<T: Display>(&mut self, what: impl FnOnce() -> T) {
@@ -174,6 +199,7 @@ impl<'a> World<'a> {
             // A leader that does not know it was followed by another.
             _ if self.operators.len() < 2 => {
                 self.note(|| "a second operator starts");
+                self.rivalry = true;
                 self.operators.push(Operator::new(&self.server, settings()));
             }
             _ => drop(self.operators.remove(0)),
@@ -227,7 +253,7 @@ impl<'a> World<'a> {
         if let Step::Wrote(write, result) = step {
             self.note(|| format!("operator {who} writes {write}: {fault:?}, {result:?}"));
             if let Write::Action(action) = write {
-                oracles::server(&self.server, &self.controllers.models, &action)?;
+                oracles::server(&self.server, &self.controllers.models, &action, self.rivalry)?;
             }
         }
         Ok(())
@@ -237,6 +263,10 @@ impl<'a> World<'a> {
     fn finish(&mut self, who: usize) -> Result<(), String> {
         while self.operators[who].is_busy() {
             self.write(who, Fault::None)?;
+            if self.crash_after.is_some_and(|writes| self.server.operator_writes >= writes) {
+                self.crash_after = None;
+                self.operators[who] = Operator::new(&self.server, settings());
+            }
         }
         Ok(())
     }
@@ -304,8 +334,9 @@ impl<'a> World<'a> {
     }
 
     /// At the end, nothing is written however often and late it is planned again.
-    fn rest(&mut self) -> Result<(), String> {
-        oracles::end(&self.server, self.controllers.unlucky, &self.lost)?;
+    pub fn rest(&mut self) -> Result<(), String> {
+        let luck = oracles::Luck { failed: self.controllers.unlucky, lost: &self.lost, rivalry: self.rivalry };
+        oracles::end(&self.server, &luck)?;
         let (version, writes) = (self.server.version(), self.server.operator_writes);
         // Up to the schedule's next time, where there is one.
         let next = self.next_schedule().map_or(36_000, |next| next.duration_since(self.server.now).as_secs() - 1);
