@@ -177,6 +177,9 @@ impl Server {
     ) -> Result<(), Refused> {
         let old = self.get::<ClusteringJob>(name).cloned().ok_or(Refused::NotFound)?;
         demand(version, old.metadata.resource_version.as_ref())?;
+        if status.history.len() > HISTORY {
+            return Err(Refused::Invalid("status.history: must have at most 10 items".to_owned()));
+        }
         let mut new = ClusteringJob::clone(&old);
         new.status = Some(status);
         self.replace(name, old.as_ref(), new);
@@ -251,6 +254,9 @@ impl Server {
         table.objects.insert(name, object);
     }
 }
+
+/// What the schema admits in `status.history`.
+const HISTORY: usize = 10;
 
 /// The finalizer of a deletion that waits for the dependents.
 pub const FOREGROUND: &str = "foregroundDeletion";

@@ -52,6 +52,8 @@ pub struct Operator {
     retry: Option<Timestamp>,
     poll: Option<Poll>,
     refusals_generation: Option<i64>,
+    /// A version of the job that an own write replaced: nothing is planned for it any more.
+    replaced: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -114,6 +116,7 @@ impl Operator {
             retry: None,
             poll: None,
             refusals_generation: None,
+            replaced: None,
         };
         operator.catch_up(server);
         operator
@@ -170,7 +173,13 @@ impl Operator {
 
     /// Whether there is a reason to plan.
     pub fn is_due(&self, now: Timestamp) -> bool {
-        self.exists && self.in_flight.is_none() && (self.dirty || self.timer().is_some_and(|at| at <= now))
+        self.is_current() && self.in_flight.is_none() && (self.dirty || self.timer().is_some_and(|at| at <= now))
+    }
+
+    /// Whether the job is there, and not known to be another by now.
+    fn is_current(&self) -> bool {
+        let version = self.observed.job.metadata.resource_version.as_ref();
+        self.exists && (self.replaced.is_none() || self.replaced.as_ref() != version)
     }
 
     /// Whether a plan is being carried out.
@@ -198,7 +207,7 @@ impl Operator {
 
     /// Plans, when the job exists; carrying it out is [`Self::step`]'s.
     pub fn plan(&mut self, server: &Server) -> Option<Plan> {
-        if !self.exists || self.in_flight.is_some() {
+        if !self.is_current() || self.in_flight.is_some() {
             return None;
         }
         self.ask(server);
@@ -255,24 +264,33 @@ impl Operator {
         };
         let mut result =
             if fault == Fault::Lost { Err(Refused::Conflict) } else { carry_out(server, &write, in_flight) };
+        let version = in_flight.job.metadata.resource_version.as_ref();
+        let stored = server.get::<ClusteringJob>(NAME).and_then(|job| job.metadata.resource_version.as_ref());
+        if matches!(write, Write::Status) && result.is_ok() && fault != Fault::Unanswered && stored != version {
+            self.replaced = version.cloned();
+        }
         server.operator_writes += u64::from(result.is_ok());
         if fault == Fault::Unanswered {
             result = Err(Refused::Conflict);
         }
         if let Err(refused) = &result {
-            if let (Refused::Invalid(message), Write::Action(action)) = (refused, &write)
-                && let Some(object) = reference(action)
-            {
-                let refusal = Refusal { object, message: message.clone() };
-                self.refusals_generation = in_flight.job.metadata.generation;
-                if self.refusals_generation == self.observed.job.metadata.generation
-                    && !self.observed.refusals.contains(&refusal)
-                {
-                    self.observed.refusals.push(refusal);
+            match (refused, &write) {
+                // Tried again only for another generation; what was refused is part of the next observation.
+                (Refused::Invalid(message), Write::Action(action)) => {
+                    let generation = in_flight.job.metadata.generation;
+                    if let Some(object) = reference(action)
+                        && generation == self.observed.job.metadata.generation
+                    {
+                        self.refusals_generation = generation;
+                        let refusal = Refusal { object, message: message.clone() };
+                        if !self.observed.refusals.contains(&refusal) {
+                            self.observed.refusals.push(refusal);
+                            self.dirty = true;
+                        }
+                    }
                 }
-                self.dirty = true;
+                _ => self.retry = server.now.checked_add(BACKOFF).ok(),
             }
-            self.retry = server.now.checked_add(BACKOFF).ok();
             self.in_flight = None;
         }
         Step::Wrote(write, result)

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use coterie_crds::names::{condition, label};
+use coterie_crds::names::{annotation, condition, label};
 use coterie_crds::spec::{ClusteringJobSpec, ConcurrencyPolicy, MetricType};
-use coterie_crds::status::{ClusteringJobStatus, Trigger};
+use coterie_crds::status::{ClusteringJobStatus, RunState, Trigger};
 use coterie_crds::{ClusteringJob, spec};
 use coterie_operator_core::plan::{Kind, Object};
 use coterie_operator_core::{Action, Observed, Plan};
@@ -278,6 +278,11 @@ fn traffic(observed: &Observed, plan: &Plan) -> Result<(), String> {
 /// sees it.
 pub fn server(server: &Server, models: &Models, written: &Action, rivalry: bool) -> Result<(), String> {
     let Some(job) = server.get::<ClusteringJob>(NAME) else { return Ok(()) };
+    if let Action::Create(Object::ConfigMap(record)) = written
+        && record.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(label::RUN))
+    {
+        answered_once(server, job, record)?;
+    }
     let created = matches!(written, Action::Create(Object::Job(_))) && !rivalry;
     let policy = job.spec.schedule.as_ref().map(|schedule| schedule.concurrency_policy);
     if created && policy != Some(ConcurrencyPolicy::Allow) {
@@ -298,6 +303,24 @@ pub fn server(server: &Server, models: &Models, written: &Action, rivalry: bool)
     {
         must!(models.exists(&config.model), "the model in service, {}, was removed from the store", config.model);
     }
+    Ok(())
+}
+
+/// No run is made for what the run before it answers already, unless that was cancelled or its outcome was lost.
+fn answered_once(server: &Server, job: &ClusteringJob, record: &ConfigMap) -> Result<(), String> {
+    let of =
+        |record: &ConfigMap, key: &str| record.metadata.annotations.as_ref().and_then(|notes| notes.get(key).cloned());
+    let name = record.metadata.name.clone().unwrap_or_default();
+    let number: Option<i64> = name.rsplit_once("-r").and_then(|(_, number)| number.parse().ok());
+    let Some(before) = number.map(|number| format!("{NAME}-r{}", number - 1)) else { return Ok(()) };
+    let Some(earlier) = server.get::<ConfigMap>(&before) else { return Ok(()) };
+    let history = job.status.iter().flat_map(|status| &status.history);
+    let cancelled = history.clone().any(|run| run.name == before && run.state == RunState::Cancelled);
+    let same =
+        [annotation::TRAINING_HASH, annotation::RETRAIN_TOKEN].iter().all(|key| of(record, key) == of(earlier, key));
+    let trigger = of(record, annotation::TRIGGER).unwrap_or_default();
+    let excused = cancelled || trigger == "ResultLost" || trigger == "Schedule";
+    must!(!same || excused, "run {name} ({trigger}) answers what {before} does");
     Ok(())
 }
 
@@ -379,8 +402,15 @@ fn history(server: &Server, spec: &ClusteringJobSpec, luck: &Luck<'_>) -> Result
     for name in server.all::<Job>().keys().filter(kept) {
         must!(server.get::<ConfigMap>(name).is_some(), "Job {name} has no record");
     }
-    for name in server.all::<Secret>().keys().filter(kept) {
-        must!(server.get::<ConfigMap>(name).is_some(), "the Secret {name} outlives its run");
+    for (name, secret) in server.all::<Secret>() {
+        let run = secret
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(label::RUN))
+            .map(|run| format!("{NAME}-r{run}"));
+        let Some(run) = run.filter(|run| kept(&run)) else { continue };
+        must!(server.get::<ConfigMap>(&run).is_some(), "the Secret {name} outlives its run");
     }
     for name in server.all::<Service>().keys().filter(|name| *name != NAME).filter(kept) {
         must!(server.get::<ConfigMap>(name).is_some(), "the Service {name} outlives its run");

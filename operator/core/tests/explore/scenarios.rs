@@ -139,3 +139,30 @@ fn nothing_outlives_the_resource() {
         world.rest().unwrap();
     }
 }
+
+/// More runs are kept than the status may list.
+#[test]
+fn many_kept_runs_fit_into_the_status() {
+    let mut world = World::new(0, false, false);
+    let mut spec = first_spec();
+    spec.history.successful_runs = 100;
+    for token in 0..15 {
+        spec.retrain_token = Some(token.to_string());
+        wish(&mut world, &spec);
+        assert!(is(&world.server, condition::READY), "token {token}");
+    }
+    world.rest().unwrap();
+    assert_eq!(world.server.all::<Job>().len(), 15);
+}
+
+/// The Service's name is somebody else's: the job says so and does not try for ever.
+#[test]
+fn a_refused_write_stalls_the_job() {
+    let mut world = World::new(0, false, false);
+    let mut foreign = Service::default();
+    foreign.metadata.name = Some(NAME.to_owned());
+    world.server.create(foreign).unwrap();
+    world.wish(&Wish::Spec(Box::new(serving(2))));
+    world.quiet().unwrap();
+    assert!(is(&world.server, condition::STALLED));
+}

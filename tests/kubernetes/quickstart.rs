@@ -1,0 +1,116 @@
+//! The README's quickstart for a cluster: one manifest, a trained and served model with the bits of a local run.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Namespace, condition, shared};
+use crate::support::{Job, coterie, serve::Served};
+
+/// Rows of the digits, to be asked about.
+fn rows() -> Vec<Vec<f32>> {
+    (0..50u32).map(|row| (0..64u32).map(|column| ((row * 31 + column * 17) % 17) as f32).collect()).collect()
+}
+
+#[test]
+fn one_manifest_trains_and_serves_the_model_of_a_local_run() {
+    let _cluster = shared();
+    let namespace = Namespace::new("quickstart");
+    let manifest = namespace.example("digits-cluster.yaml");
+    namespace.apply(&manifest);
+
+    // Everything that a watcher sees on the way.
+    let mut seen: Vec<(String, String)> = Vec::new();
+    let mut table = String::new();
+    let job = namespace.wait("digits", "Ready", |job| Some(job.clone()));
+    assert!(job["status"].is_object(), "a resource begins with a status");
+    let start = std::time::Instant::now();
+    let job = loop {
+        let job = namespace.job("digits");
+        for kind in ["Reconciling", "Trained", "Serving", "Ready"] {
+            let pair = (kind.to_owned(), condition(&job, kind).0);
+            if pair.1 == "True" && !seen.contains(&pair) {
+                seen.push(pair);
+            }
+        }
+        let line = namespace.kubectl(&["get", "clj", "digits", "--no-headers"]);
+        if !table.contains(&line) {
+            table.push_str(&line);
+        }
+        if condition(&job, "Ready").0 == "True" {
+            break job;
+        }
+        assert!(start.elapsed() < crate::cluster::DEADLINE, "not ready: {job:#}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let order: Vec<&str> = seen.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(order, ["Reconciling", "Trained", "Serving", "Ready"]);
+    assert!(table.contains("Starting") || table.contains("Iterate") || table.contains("Scan"), "no progress was shown:\n{table}");
+
+    // Three pods did the work.
+    let pods = namespace.list("pods");
+    let workers: Vec<&Value> =
+        pods.iter().filter(|pod| pod["metadata"]["labels"]["app.kubernetes.io/component"] == "training").collect();
+    let mut indexes: Vec<&str> = workers
+        .iter()
+        .filter_map(|pod| pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"].as_str())
+        .collect();
+    indexes.sort_unstable();
+    indexes.dedup();
+    assert_eq!(indexes, ["0", "1", "2"]);
+
+    // The bits of a local run.
+    let local = Job::digits();
+    let summary = local.run(&["--quiet", "--workers", "2"]);
+    assert_eq!(job["status"]["model"]["digest"], summary["modelDigest"]);
+    assert_eq!(job["status"]["model"]["metrics"]["rows"], 1797);
+
+    // A pod that asks the Service gets the labels of the local model.
+    let body = json!({ "vectors": rows() }).to_string();
+    let answer = namespace.ask_from_a_pod("http://digits:8080/v1/assign", &body);
+    let local_model = local.directory.path().join("out");
+    let served = Served::start(coterie().args(["serve", "--model", local_model.to_str().unwrap()]));
+    let (code, expected) = served.post("/v1/assign", &body);
+    assert_eq!(code, 200);
+    assert_eq!(answer["assignments"], expected["assignments"]);
+    assert_eq!(answer["modelVersion"], job["status"]["serving"]["version"]);
+
+    // Events tell the story.
+    let events: String = namespace.list("events.events.k8s.io").iter().map(|event| format!("{} ", event["reason"])).collect();
+    for reason in ["RunStarting", "RunSucceeded", "RollingOut"] {
+        assert!(events.contains(reason), "{events}");
+    }
+
+    // Deleting the resource leaves nothing behind.
+    namespace.kubectl(&["delete", "clusteringjob", "digits", "--timeout=60s"]);
+    namespace.wait_for("everything to be gone", || {
+        let kinds = "configmaps,secrets,services,jobs,deployments,pods,networkpolicies,poddisruptionbudgets";
+        let left = namespace.kubectl(&["get", kinds, "-l", "coterie.dev/job=digits", "-o", "name"]);
+        left.trim().is_empty().then_some(())
+    });
+}
+
+impl Namespace {
+    /// Sends a POST from a pod of the namespace and returns the answer.
+    fn ask_from_a_pod(&self, url: &str, body: &str) -> Value {
+        self.apply(&json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asker"},
+            "spec": {
+                "restartPolicy": "Never",
+                "automountServiceAccountToken": false,
+                "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+                "containers": [{
+                    "name": "asker", "image": "localhost/busybox:1", "imagePullPolicy": "Never",
+                    "command": ["/busybox", "wget", "-q", "-O", "-", "--header", "Content-Type: application/json", "--post-data", body, url],
+                    "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+                }],
+            },
+        }));
+        self.wait_for("the asking pod to end", || {
+            let phase = self.get("pod", "asker")?["status"]["phase"].as_str()?.to_owned();
+            assert_ne!(phase, "Failed", "{}", self.kubectl(&["logs", "asker"]));
+            (phase == "Succeeded").then_some(())
+        });
+        serde_json::from_str(&self.kubectl(&["logs", "asker"])).unwrap()
+    }
+}
