@@ -152,10 +152,12 @@ fn stalled(context: &Context<'_>, account: &Account, serving: &Outlook) -> Optio
             RunState::Succeeded => run.result.as_ref().and_then(|model| gate_missed(context, account, model)),
             RunState::Starting | RunState::Suspended | RunState::Running | RunState::Cancelled => None,
         };
-        let verdict = verdict.or_else(|| account.model.as_ref().and_then(|model| gate_missed(context, account, model)));
         if verdict.is_some() {
             return verdict;
         }
+    }
+    if let Some(verdict) = account.model.as_ref().and_then(|model| gate_missed(context, account, model)) {
+        return Some(verdict);
     }
     let failure = serving.failure.as_ref()?;
     let model = account.model.as_ref().map(|model| model.version.as_str()).unwrap_or_default();

@@ -38,6 +38,21 @@ impl Context<'_> {
 }
 
 impl Todo {
+    /// Whether anything is made or changed, not only removed.
+    pub(crate) fn writes(&self) -> bool {
+        self.actions.iter().any(|action| !matches!(action, Action::Delete(_)))
+    }
+
+    /// Does what `later` says after what this says.
+    pub(crate) fn append(&mut self, later: Self) {
+        let Self { actions, events, wake } = later;
+        self.actions.extend(actions);
+        self.events.extend(events);
+        if let Some(moment) = wake {
+            self.wake_at(moment);
+        }
+    }
+
     pub(crate) fn wake_at(&mut self, moment: Timestamp) {
         self.wake = Some(self.wake.map_or(moment, |earlier| earlier.min(moment)));
     }

@@ -63,13 +63,15 @@ pub fn plan(observed: &Observed, settings: &Settings, now: Timestamp) -> Plan {
     let policy = format!("{}-training", owner.name);
     let found = children.network_policies.iter().find(|object| object.metadata.name.as_ref() == Some(&policy));
     todo.apply(found, build::training_policy(owner));
-    let account = training::plan(&context, &mut todo);
-    let of_runs = todo.actions.len();
-    let serving = rollout::plan(&context, account.model.as_ref(), &mut todo);
+    let mut of_runs = Todo::default();
+    let account = training::plan(&context, &mut of_runs);
+    let mut of_serving = Todo::default();
+    let serving = rollout::plan(&context, account.model.as_ref(), &mut of_serving);
     // A run by the clock does not make the job less ready; whatever else is being written does.
     let by_the_clock = account.run.as_ref().is_some_and(|run| run.trigger == Trigger::Schedule);
-    let writes = todo.actions.iter().skip(if by_the_clock { of_runs } else { 0 });
-    let writing = writes.filter(|action| !matches!(action, Action::Delete(_))).count() > 0;
+    let writing = todo.writes() || of_serving.writes() || (of_runs.writes() && !by_the_clock);
+    todo.append(of_runs);
+    todo.append(of_serving);
     let conditions = conditions::of(&context, &account, &serving, writing);
     let status = ClusteringJobStatus {
         observed_generation: job.metadata.generation.unwrap_or_default(),
