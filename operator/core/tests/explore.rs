@@ -2,10 +2,14 @@
 //! to rest in the state that the user asked for.
 //!
 //! `EXPLORE_COUNT=n` sets the number of worlds, `EXPLORE_SEED=n` shows what happens in one.
+#![allow(clippy::unwrap_used)] // a test says what went wrong by panicking
 
 #[path = "explore/mod.rs"]
-#[allow(unreachable_pub)] // shared by several tests, so `pub` reaches just as far as it says
+#[allow(unreachable_pub, dead_code)] // shared by several tests, each of which uses a part
 mod explore;
+
+#[path = "explore/laws.rs"]
+mod laws;
 
 #[path = "explore/scenarios.rs"]
 mod scenarios;
@@ -41,7 +45,7 @@ fn world(seed: u64, traced: bool) -> Ending {
 fn fault(seed: u64) -> (usize, Option<String>) {
     let tried = catch_unwind(AssertUnwindSafe(|| {
         let ending = world(seed, false);
-        if ending.broken.is_some() || ending.unlucky || seed % COMPARED != 0 {
+        if ending.broken.is_some() || ending.unlucky || !seed.is_multiple_of(COMPARED) {
             return (ending.plans, ending.broken);
         }
         let wishes = Wishes::of(seed);

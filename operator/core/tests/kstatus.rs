@@ -2,9 +2,10 @@
 //! change has arrived.
 //!
 //! `KSTATUS_RECORD=1` writes resources of every kind of status to `tests/kstatus`, for the library itself to judge.
+#![allow(clippy::unwrap_used)] // a test says what went wrong by panicking
 
 #[path = "explore/mod.rs"]
-#[allow(unreachable_pub, dead_code)] // shared by several tests, so `pub` reaches just as far as it says
+#[allow(unreachable_pub, dead_code)] // shared by several tests, each of which uses a part
 mod explore;
 
 use std::collections::BTreeMap;

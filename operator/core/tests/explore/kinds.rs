@@ -228,13 +228,12 @@ fn fill_pod(spec: &mut PodSpec) {
         container.termination_message_path.get_or_insert_with(|| "/dev/termination-log".to_owned());
         container.termination_message_policy.get_or_insert_with(|| "File".to_owned());
         container.image_pull_policy.get_or_insert_with(|| "IfNotPresent".to_owned());
-        for probe in [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe] {
-            if let Some(probe) = probe {
-                probe.timeout_seconds.get_or_insert(1);
-                probe.period_seconds.get_or_insert(10);
-                probe.success_threshold.get_or_insert(1);
-                probe.failure_threshold.get_or_insert(3);
-            }
+        let probes = [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe];
+        for probe in probes.into_iter().flatten() {
+            probe.timeout_seconds.get_or_insert(1);
+            probe.period_seconds.get_or_insert(10);
+            probe.success_threshold.get_or_insert(1);
+            probe.failure_threshold.get_or_insert(3);
         }
     }
     for volume in spec.volumes.iter_mut().flatten() {

@@ -154,6 +154,8 @@ pub fn plan(observed: &Observed, plan: &Plan) -> Result<(), String> {
         job.status = Some(status.clone());
     }
     let before = observed.job.status.as_ref();
+    let idle = plan.status.is_some() && plan.status.as_ref() == before && plan.actions.is_empty();
+    must!(!idle, "the status is written again for nothing");
     let status = job.status.as_ref().ok_or("no status was written")?;
     must!(
         Some(status.observed_generation) == job.metadata.generation,

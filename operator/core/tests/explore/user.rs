@@ -20,7 +20,7 @@ use super::apiserver::{Server, Stored};
 use super::controllers::Controllers;
 use super::deployments::{TOO_MUCH_MEMORY, crash};
 use super::dice::Dice;
-use super::jobs::{is_over, phase};
+use super::jobs::{is_active, is_over, phase};
 use super::kubelet;
 use super::operator::NAME;
 use super::training::{CLUSTERS, HANGS, failure};
@@ -173,7 +173,9 @@ fn change(spec: &mut ClusteringJobSpec, dice: &mut Dice) {
                 store: None,
             });
         }
-        _ => spec.history = History { successful_runs: *dice.pick(&[0, 1, 3]), failed_runs: *dice.pick(&[0, 1, 2]) },
+        _ => {
+            spec.history = History { successful_runs: *dice.pick(&[0, 1, 3, 20]), failed_runs: *dice.pick(&[0, 1, 2]) }
+        }
     }
 }
 
@@ -240,8 +242,12 @@ pub fn wish(server: &mut Server, wish: &Wish, queued: bool) {
 
 /// Somebody, or a broken machine, does something to the operator's objects. Returns what.
 pub fn rough_hands(controllers: &mut Controllers, server: &mut Server, dice: &mut Dice) -> Option<String> {
-    let done = match dice.below(14) {
-        0 | 1 => named::<Job>(server, dice).map(|name| {
+    match dice.below(14) {
+        0 => named::<Job>(server, dice).filter(|name| queued(server, name)).map(|name| {
+            let _ = server.update::<Job>(&name, |job| job.spec.get_or_insert_default().suspend = Some(true));
+            format!("Kueue holds Job {name} back")
+        }),
+        1 => named::<Job>(server, dice).map(|name| {
             let _ = server.delete_foreground::<Job>(&name, None, None);
             format!("delete Job {name}")
         }),
@@ -286,8 +292,12 @@ pub fn rough_hands(controllers: &mut Controllers, server: &mut Server, dice: &mu
             1 => remove::<PodDisruptionBudget>(server, dice, "PodDisruptionBudget"),
             _ => remove::<NetworkPolicy>(server, dice, "NetworkPolicy"),
         },
-    };
-    done
+    }
+}
+
+fn queued(server: &Server, name: &str) -> bool {
+    let active = server.get::<Job>(name).filter(|job| is_active(job));
+    active.is_some_and(|job| job.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(label::KUEUE_QUEUE)))
 }
 
 fn named<T: Stored>(server: &Server, dice: &mut Dice) -> Option<String> {
