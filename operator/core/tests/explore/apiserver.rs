@@ -178,7 +178,7 @@ impl Server {
         let old = self.get::<ClusteringJob>(name).cloned().ok_or(Refused::NotFound)?;
         demand(version, old.metadata.resource_version.as_ref())?;
         if status.history.len() > HISTORY {
-            return Err(Refused::Invalid("status.history: must have at most 10 items".to_owned()));
+            return Err(Refused::Invalid("status.history: must have at most 256 items".to_owned()));
         }
         let mut new = ClusteringJob::clone(&old);
         new.status = Some(status);
@@ -256,7 +256,7 @@ impl Server {
 }
 
 /// What the schema admits in `status.history`.
-const HISTORY: usize = 10;
+const HISTORY: usize = 256;
 
 /// The finalizer of a deletion that waits for the dependents.
 pub const FOREGROUND: &str = "foregroundDeletion";

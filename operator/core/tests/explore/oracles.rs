@@ -282,6 +282,7 @@ pub fn server(server: &Server, models: &Models, written: &Action, rivalry: bool)
     let Some(job) = server.get::<ClusteringJob>(NAME) else { return Ok(()) };
     if let Action::Create(Object::ConfigMap(record)) = written
         && record.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(label::RUN))
+        && owned(record.as_ref(), job)
     {
         answered_once(server, job, record)?;
     }
@@ -309,13 +310,15 @@ pub fn server(server: &Server, models: &Models, written: &Action, rivalry: bool)
 }
 
 /// No run is made for what the run before it answers already, unless that was cancelled or its outcome was lost.
-fn answered_once(server: &Server, job: &ClusteringJob, record: &ConfigMap) -> Result<(), String> {
+fn answered_once(server: &Server, job: &Arc<ClusteringJob>, record: &ConfigMap) -> Result<(), String> {
     let of =
         |record: &ConfigMap, key: &str| record.metadata.annotations.as_ref().and_then(|notes| notes.get(key).cloned());
     let name = record.metadata.name.clone().unwrap_or_default();
     let number: Option<i64> = name.rsplit_once("-r").and_then(|(_, number)| number.parse().ok());
     let Some(before) = number.map(|number| format!("{NAME}-r{}", number - 1)) else { return Ok(()) };
-    let Some(earlier) = server.get::<ConfigMap>(&before) else { return Ok(()) };
+    let Some(earlier) = server.get::<ConfigMap>(&before).filter(|earlier| owned(earlier.as_ref(), job)) else {
+        return Ok(());
+    };
     let history = job.status.iter().flat_map(|status| &status.history);
     let cancelled = history.clone().any(|run| run.name == before && run.state == RunState::Cancelled);
     let same =
