@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout_at;
 
 use crate::{
-    failure::{Attempt, Class, Failure, chain},
+    failure::{Attempt, Class, Failure, chain, told},
     leadership::Leadership,
     metrics::Metrics,
 };
@@ -230,7 +230,7 @@ impl Executor {
         let Some(deadline) = self.leadership.permit() else { return };
         match timeout_at(deadline, self.recorder.publish(&published, &regarding)).await {
             Ok(Ok(())) => self.metrics.wrote("Event", "create"),
-            Ok(Err(error)) => tracing::warn!(reason, error = chain(&error), "could not publish an event"),
+            Ok(Err(error)) => tracing::warn!(reason, error = told(&error), "could not publish an event"),
             Err(_) => tracing::warn!(reason, "publishing an event took too long"),
         }
     }

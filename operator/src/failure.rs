@@ -32,8 +32,15 @@ pub(crate) struct Failure {
     pub(crate) retry_after: Option<Duration>,
     /// The object that was to be written. `None`: the job itself.
     pub(crate) object: Option<ObjectRef>,
-    /// The server's reason, such as `AlreadyExists`.
-    reason: String,
+    reason: Reason,
+}
+
+/// The server's reasons that are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    AlreadyExists,
+    NotFound,
+    Other,
 }
 
 /// What an attempt is about.
@@ -55,7 +62,7 @@ impl Failure {
             message: message.into(),
             retry_after: None,
             object: attempt.object.clone(),
-            reason: String::new(),
+            reason: Reason::Other,
         }
     }
 
@@ -67,18 +74,18 @@ impl Failure {
             message: message.into(),
             retry_after: None,
             object: None,
-            reason: String::new(),
+            reason: Reason::Other,
         }
     }
 
     /// The object was to be created, and is there already.
     pub(crate) fn already_exists(&self) -> bool {
-        self.reason == "AlreadyExists"
+        self.reason == Reason::AlreadyExists
     }
 
     /// The object is not there.
     pub(crate) fn not_found(&self) -> bool {
-        self.reason == "NotFound"
+        self.reason == Reason::NotFound
     }
 
     /// Sorts a failed request.
@@ -96,7 +103,11 @@ impl Failure {
                 };
                 let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
                 Self {
-                    reason: status.reason.clone(),
+                    reason: match status.reason.as_str() {
+                        "AlreadyExists" => Reason::AlreadyExists,
+                        "NotFound" => Reason::NotFound,
+                        _ => Reason::Other,
+                    },
                     retry_after: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
                     ..failure(class, message)
                 }
@@ -118,6 +129,14 @@ fn class_of(code: u16) -> Class {
         // Credentials are rotated under us now and then.
         401 | 408 | 429 | 500.. => Class::Transient,
         _ => Class::Refused,
+    }
+}
+
+/// A failed request in one line: the server's own words, or what came in their way.
+pub(crate) fn told(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
+        error => chain(error),
     }
 }
 

@@ -22,8 +22,10 @@ struct State {
     requests: Vec<Asked>,
     /// Answers that are due before the server does anything by itself.
     script: VecDeque<Scripted>,
-    hook: Option<Box<dyn FnMut(&Asked) + Send>>,
+    hook: Option<Hook>,
 }
+
+type Hook = Box<dyn FnMut(&Asked) + Send>;
 
 /// A request that was made.
 #[derive(Clone, Debug)]

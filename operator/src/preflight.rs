@@ -7,7 +7,7 @@ use coterie_crds::ClusteringJob;
 use kube::{Api, Client, api::ListParams, core::Status};
 use tokio::time::sleep;
 
-use crate::failure::chain;
+use crate::failure::told;
 
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub(crate) async fn pass(client: &Client, namespaces: &[String]) {
     let mut delay = Duration::from_secs(1);
     while let Err(error) = list(client, namespaces).await {
-        tracing::error!(error = chain(&error), advice = advice(&error), "cannot list jobs; trying again in {delay:?}");
+        tracing::error!(error = told(&error), advice = advice(&error), "cannot list jobs; trying again in {delay:?}");
         sleep(delay).await;
         delay = (delay * 2).min(LONGEST);
     }

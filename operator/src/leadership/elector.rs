@@ -15,7 +15,7 @@ use super::{
     Leadership, Timing,
     election::{Election, Step},
 };
-use crate::{failure::chain, metrics::Metrics};
+use crate::{failure::told, metrics::Metrics};
 
 /// Name of the lease.
 pub(crate) const LEASE: &str = "coterie-operator";
@@ -69,7 +69,7 @@ impl Elector {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::warn!(error = chain(&error), lease = LEASE, "could not take part in the election")
+                    tracing::warn!(error = told(&error), lease = LEASE, "could not take part in the election")
                 }
             }
             sleep(self.timing.retry).await;
@@ -83,7 +83,7 @@ impl Elector {
             match self.attempt().await {
                 Ok(Step::Lost) => break,
                 Ok(_) => {}
-                Err(error) => tracing::warn!(error = chain(&error), lease = LEASE, "could not renew the lease"),
+                Err(error) => tracing::warn!(error = told(&error), lease = LEASE, "could not renew the lease"),
             }
         }
         self.leadership.end();
@@ -98,7 +98,7 @@ impl Elector {
         match timeout(self.timing.retry, self.give_up()).await {
             Ok(Ok(true)) => tracing::info!(lease = LEASE, "lease released"),
             Ok(Ok(false)) => {}
-            Ok(Err(error)) => tracing::warn!(error = chain(&error), lease = LEASE, "could not release the lease"),
+            Ok(Err(error)) => tracing::warn!(error = told(&error), lease = LEASE, "could not release the lease"),
             Err(_) => tracing::warn!(lease = LEASE, "releasing the lease took too long"),
         }
     }
