@@ -90,6 +90,8 @@ pub mod reason {
     pub const GATE_FAILED: &str = "GateFailed";
     /// The spec asks for something impossible.
     pub const INVALID_SPEC: &str = "InvalidSpec";
+    /// The cluster refuses an object of the job: a quota, a policy, or its name is taken by somebody else.
+    pub const REFUSED: &str = "Refused";
     /// `spec.suspend` is true.
     pub const SUSPENDED: &str = "Suspended";
     /// `spec.suspend` is false.

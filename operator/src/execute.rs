@@ -68,12 +68,7 @@ impl Executor {
         // Asking for progress and waking up are not writes: the caller sees to them.
         let Plan { status, actions, events, poll: _, wake: _ } = plan;
         let mut report = Report::default();
-        report.failure = self.write(job, status.as_ref(), actions, &mut report).await.err();
-        if report.failure.is_none() {
-            for event in events {
-                self.tell(job, event).await;
-            }
-        }
+        report.failure = self.write(job, status.as_ref(), events, actions, &mut report).await.err();
         report
     }
 
@@ -81,11 +76,15 @@ impl Executor {
         &self,
         job: &ClusteringJob,
         status: Option<&ClusteringJobStatus>,
+        events: &[Event],
         actions: &[Action],
         report: &mut Report,
     ) -> Result<(), Failure> {
         if let Some(status) = status {
             report.replaced = self.apply_status(job, status).await?;
+        }
+        for event in events {
+            self.tell(job, event).await;
         }
         for action in actions {
             report.written.push(match action {

@@ -91,7 +91,8 @@ impl Namespace {
 
     fn create(&self) {
         let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name, "labels": labels}});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name, "labels": labels}});
         let arguments = ["apply", "-f", "-"];
         text(&arguments, run(&arguments, &namespace.to_string()));
         self.apply(&json!({
@@ -229,7 +230,19 @@ pub fn blobs() {
     static MADE: std::sync::Once = std::sync::Once::new();
     MADE.call_once(|| {
         let output = super::support::coterie()
-            .args(["generate", "--output", "s3://vectors/blobs/", "-n", "400000", "-d", "16", "-k", "64", "--deviation", "6"])
+            .args([
+                "generate",
+                "--output",
+                "s3://vectors/blobs/",
+                "-n",
+                "400000",
+                "-d",
+                "16",
+                "-k",
+                "64",
+                "--deviation",
+                "6",
+            ])
             .args(["--endpoint", &store_endpoint(), "--allow-http"])
             .env("AWS_ACCESS_KEY_ID", KEY)
             .env("AWS_SECRET_ACCESS_KEY", SECRET)
@@ -282,9 +295,16 @@ pub fn request(address: &str, method: &str, path: &str, body: &str) -> std::io::
     let mut stream = std::net::TcpStream::connect_timeout(&socket, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let length = body.len();
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(|| std::io::Error::other("no answer"))?;
+    let code = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .ok_or_else(|| std::io::Error::other("no answer"))?;
     Ok((code, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()))
 }

@@ -12,7 +12,8 @@ const ROUNDS: u32 = 300;
 fn pod(namespace: &Namespace, index: &str) -> Value {
     namespace.wait_for(&format!("pod {index} to run"), || {
         namespace.list("pods").into_iter().find(|pod| {
-            pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] == index && pod["status"]["phase"] == "Running"
+            pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] == index
+                && pod["status"]["phase"] == "Running"
         })
     })
 }
@@ -52,7 +53,17 @@ fn whatever_dies_the_model_is_the_same() {
     assert_eq!(digest, expected, "the coordinator's pod was deleted");
 
     let digest = train(&namespace, "operator", || {
-        check(&["delete", "pods", "-n", SYSTEM, "-l", "app.kubernetes.io/name=coterie", "--grace-period=0", "--force", "--wait=false"]);
+        check(&[
+            "delete",
+            "pods",
+            "-n",
+            SYSTEM,
+            "-l",
+            "app.kubernetes.io/name=coterie",
+            "--grace-period=0",
+            "--force",
+            "--wait=false",
+        ]);
     });
     assert_eq!(digest, expected, "the operator's pods were killed");
 
@@ -75,7 +86,8 @@ fn bad_data_stalls_the_job_within_one_attempt() {
     let mut job = namespace.example("digits-cluster.yaml");
     job["spec"]["source"]["columns"] = json!({"id": "id", "vector": "no_such_column"});
     namespace.apply(&job);
-    let job = namespace.wait("digits", "Stalled", |job| (crate::cluster::condition(job, "Stalled").0 == "True").then(|| job.clone()));
+    let job = namespace
+        .wait("digits", "Stalled", |job| (crate::cluster::condition(job, "Stalled").0 == "True").then(|| job.clone()));
     let run = job["status"]["run"].clone();
     assert_eq!(run["state"], "Failed");
     assert!(run["message"].as_str().unwrap().contains("no_such_column"), "{run:#}");

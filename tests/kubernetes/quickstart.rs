@@ -45,7 +45,10 @@ fn one_manifest_trains_and_serves_the_model_of_a_local_run() {
     };
     let order: Vec<&str> = seen.iter().map(|(kind, _)| kind.as_str()).collect();
     assert_eq!(order, ["Reconciling", "Trained", "Serving", "Ready"]);
-    assert!(table.contains("Starting") || table.contains("Iterate") || table.contains("Scan"), "no progress was shown:\n{table}");
+    assert!(
+        table.contains("Starting") || table.contains("Iterate") || table.contains("Scan"),
+        "no progress was shown:\n{table}"
+    );
 
     // Three pods did the work.
     let pods = namespace.list("pods");
@@ -76,7 +79,8 @@ fn one_manifest_trains_and_serves_the_model_of_a_local_run() {
     assert_eq!(answer["modelVersion"], job["status"]["serving"]["version"]);
 
     // Events tell the story.
-    let events: String = namespace.list("events.events.k8s.io").iter().map(|event| format!("{} ", event["reason"])).collect();
+    let events: String =
+        namespace.list("events.events.k8s.io").iter().map(|event| format!("{} ", event["reason"])).collect();
     for reason in ["RunStarting", "RunSucceeded", "RollingOut"] {
         assert!(events.contains(reason), "{events}");
     }

@@ -57,7 +57,13 @@ fn traffic_moves_to_a_new_model_without_a_failed_request() {
     });
     std::thread::sleep(std::time::Duration::from_secs(15)); // their pods drain under load
     let tally = load.finish();
-    assert!(tally.failures.is_empty(), "{} of {} failed: {:#?}", tally.failures.len(), tally.answered, &tally.failures[..tally.failures.len().min(10)]);
+    assert!(
+        tally.failures.is_empty(),
+        "{} of {} failed: {:#?}",
+        tally.failures.len(),
+        tally.answered,
+        &tally.failures[..tally.failures.len().min(10)]
+    );
     assert!(tally.answered > 2000, "{tally:?}");
     assert_eq!(tally.versions.keys().map(String::as_str).collect::<Vec<_>>(), ["v1", "v2", "v3"]);
 }
@@ -72,7 +78,8 @@ fn a_model_that_misses_a_gate_is_not_rolled_out() {
         "digits",
         &json!({"spec": {"algorithm": {"kMeans": {"clusters": 3}}, "evaluation": {"gates": {"minAri": "0.6"}}}}),
     );
-    let job = namespace.wait("digits", "GateFailed", |job| (condition(job, "Stalled").1 == "GateFailed").then(|| job.clone()));
+    let job = namespace
+        .wait("digits", "GateFailed", |job| (condition(job, "Stalled").1 == "GateFailed").then(|| job.clone()));
     assert_eq!(version(&job), "v1");
     let message = job["status"]["conditions"].to_string();
     assert!(message.contains("the adjusted Rand index is 0.") && message.contains("below minAri 0.6"), "{message}");
@@ -96,7 +103,8 @@ fn replicas_that_cannot_load_leave_the_model_before_in_service() {
         "digits",
         &json!({"spec": {"algorithm": {"kMeans": {"clusters": 11}}, "serving": {"resources": {"cpu": "500"}}}}),
     );
-    let job = namespace.wait("digits", "RolloutFailed", |job| (condition(job, "Stalled").1 == "RolloutFailed").then(|| job.clone()));
+    let job = namespace
+        .wait("digits", "RolloutFailed", |job| (condition(job, "Stalled").1 == "RolloutFailed").then(|| job.clone()));
     assert_eq!((version(&job).as_str(), condition(&job, "Serving").0.as_str()), ("v1", "True"));
     namespace.patch("digits", &json!({"spec": {"serving": {"resources": {"cpu": "100m"}}}}));
     assert_eq!(version(&namespace.ready("digits")), "v2");

@@ -35,7 +35,8 @@ fn policies_behave_as_those_of_a_cron_job() {
     let allowed = namespace.wait("allows", "the second run", |job| (run(job) >= 2).then(|| job.clone()));
     assert_eq!(state(&allowed, "allows-r1"), None, "it goes on");
     namespace.wait_for("both runs of allows to have pods", || {
-        let active = namespace.list("jobs").into_iter().filter(|job| job["metadata"]["labels"]["coterie.dev/job"] == "allows");
+        let active =
+            namespace.list("jobs").into_iter().filter(|job| job["metadata"]["labels"]["coterie.dev/job"] == "allows");
         (active.filter(|job| job["status"]["active"].as_i64() > Some(0)).count() >= 2).then_some(())
     });
     let forbidden = namespace.job("forbids");

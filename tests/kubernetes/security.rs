@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::cluster::{Namespace, SECRET, SYSTEM, alone, check};
+use crate::cluster::{Namespace, SECRET, SYSTEM, alone, check, condition};
 use crate::idle::records;
 
 /// (group, resource, verb) of what the audit log shows.
@@ -68,6 +68,7 @@ fn the_operators_rights_are_those_it_uses() {
     }
     namespace.patch("digits", &serde_json::json!({"spec": {"serving": null}}));
     namespace.ready("digits");
+    names_of_others_are_left_alone(&namespace);
     namespace.wait_for("the first run to be cleaned up", || namespace.get("job", "digits-r1").is_none().then_some(()));
     namespace.wait_for("serving to be cleaned up", || namespace.list("deployments").is_empty().then_some(()));
 
@@ -75,7 +76,10 @@ fn the_operators_rights_are_those_it_uses() {
     assert!(granted.len() > 10, "the operator's roles were found: {granted:?}");
     for (_, resource, verb) in &granted {
         assert!(resource != "*" && verb != "*", "no wildcards");
-        assert!(resource != "secrets" || ["create", "delete"].contains(&verb.as_str()), "secrets are never read: {verb}");
+        assert!(
+            resource != "secrets" || ["create", "delete"].contains(&verb.as_str()),
+            "secrets are never read: {verb}"
+        );
     }
     // The API server checks this one itself when owner references are written, and only where that check is switched on.
     let implicit = ("coterie.dev".to_owned(), "clusteringjobs/finalizers".to_owned(), "update".to_owned());
@@ -110,4 +114,42 @@ fn no_secret_is_told() {
     assert!(namespace.contains("restricted"));
     let system = check(&["get", "pods", "-n", SYSTEM, "-o", "json"]);
     assert!(system.contains("RuntimeDefault"));
+}
+
+/// An object that somebody else made under a name that a job needs is refused, not taken over; once it is gone the job goes on.
+fn names_of_others_are_left_alone(namespace: &Namespace) {
+    let template = serde_json::json!({"spec": {
+        "restartPolicy": "Never",
+        "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [{
+            "name": "other", "image": "localhost/coterie:dev", "args": ["--version"],
+            "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+        }],
+    }});
+    let others = [
+        serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one-r1"}, "data": {"mine": "yes"}}),
+        serde_json::json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "two-r1"}, "spec": {"template": template}}),
+        serde_json::json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "three"}, "spec": {"ports": [{"port": 80}]}}),
+    ];
+    for (name, other) in ["one", "two", "three"].into_iter().zip(&others) {
+        namespace.apply(other);
+        let mut job = namespace.example("digits-cluster.yaml");
+        job["metadata"]["name"] = name.into();
+        job["spec"]["output"]["uri"] = format!("s3://models/{}/{name}/", namespace.name).into();
+        namespace.apply(&job);
+    }
+    for (name, other) in ["one", "two", "three"].into_iter().zip(&others) {
+        let job =
+            namespace.wait(name, "Refused", |job| (condition(job, "Stalled").1 == "Refused").then(|| job.clone()));
+        let kind = other["kind"].as_str().unwrap();
+        let there = other["metadata"]["name"].as_str().unwrap();
+        let found = namespace.get(kind, there).unwrap();
+        assert!(found["metadata"]["ownerReferences"].is_null(), "{found:#}");
+        assert!(job["status"]["conditions"].to_string().contains(&format!("{kind} {there}")), "{:#}", job["status"]);
+        namespace.kubectl(&["delete", kind, there]);
+    }
+    for name in ["one", "two", "three"] {
+        namespace.ready(name);
+        namespace.kubectl(&["delete", "clusteringjob", name]);
+    }
 }

@@ -60,10 +60,10 @@ app.kubernetes.io/part-of: coterie
 - apiGroups: [coterie.dev]
   resources: [clusteringjobs/finalizers]
   verbs: [update]
-# Records of runs and configurations of serving: they never change.
+# Records of runs and configurations of serving: they never change. `get` tells whose an object is that has a name already.
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [list, watch, create, delete]
+  verbs: [get, list, watch, create, delete]
 # Certificates of runs: written once, never read.
 - apiGroups: [""]
   resources: [secrets]
@@ -71,7 +71,7 @@ app.kubernetes.io/part-of: coterie
 # A Job belongs to its controllers once it is created, so it is never changed.
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [list, watch, create, delete]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]

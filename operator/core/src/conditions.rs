@@ -136,7 +136,7 @@ fn stalled(context: &Context<'_>, account: &Account, serving: &Outlook) -> Optio
     };
     if let Some(refusal) = context.observed.refusals.first() {
         let message = format!("the cluster refuses {}: {}", refusal.object, refusal.message);
-        return Some(Verdict::new(reason::INVALID_SPEC, message));
+        return Some(Verdict::new(reason::REFUSED, message));
     }
     if let Some(run) = account.run.as_ref().filter(|run| answers(run, &spec.key)) {
         let kept =

@@ -102,7 +102,7 @@ fn announce(before: &ClusteringJobStatus, after: &ClusteringJobStatus, todo: &mu
     if let Some(stalled) = turned(condition::STALLED)
         && stalled.status == "True"
     {
-        for known in [reason::INVALID_SPEC, reason::GATE_FAILED, reason::ROLLOUT_FAILED] {
+        for known in [reason::INVALID_SPEC, reason::REFUSED, reason::GATE_FAILED, reason::ROLLOUT_FAILED] {
             if stalled.reason == known {
                 todo.events.push(Event {
                     warning: true,

@@ -4,8 +4,8 @@
 //! 1. [`Plan::status`], if any, is applied to the status subresource, with the resource version that was observed: a plan made from
 //!    a stale job ends here. So a decision is on record before anything follows from it, and a run's number is claimed before the run exists.
 //!    A plan with actions always has a status, though it may be the observed one: writing that again changes nothing and proves that it is current.
-//! 2. [`Plan::actions`] in order; the first that fails ends the plan.
-//! 3. [`Plan::events`].
+//! 2. [`Plan::events`]: what is on record now is told once, whether or not the actions succeed.
+//! 3. [`Plan::actions`] in order; the first that fails ends the plan.
 //!
 //! A crash between any two of these writes leaves a state from which the next plan goes on. Stale children do no harm either: objects
 //! are created under names that follow from the claimed number, and replaced or deleted only in the version that was observed.
@@ -27,10 +27,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 pub struct Plan {
     /// The whole new status, when it differs from the observed one or when there are actions.
     pub status: Option<ClusteringJobStatus>,
-    /// Writes, in order.
-    pub actions: Vec<Action>,
     /// What to tell people.
     pub events: Vec<Event>,
+    /// Writes, in order.
+    pub actions: Vec<Action>,
     /// The coordinator to ask for progress; its answer is part of the next observation.
     pub poll: Option<Poll>,
     /// When to plan again although nothing has changed by then.

@@ -646,7 +646,7 @@ fn a_refusal_is_told() {
         .refusals
         .push(Refusal { object: object.reference(), message: "exceeded quota: configmaps".to_owned() });
     situation.rest();
-    assert_eq!(situation.says(condition::STALLED), "InvalidSpec");
+    assert_eq!(situation.says(condition::STALLED), "Refused");
     assert!(
         situation
             .status()

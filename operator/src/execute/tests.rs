@@ -75,7 +75,7 @@ async fn failure(fake: &Fake, job: &ClusteringJob, plan: &Plan) -> Failure {
 }
 
 #[tokio::test]
-async fn status_first_then_actions_then_events() {
+async fn status_first_then_events_then_actions() {
     let fake = Fake::default();
     let job = observed(&fake);
     let plan = Plan {
@@ -94,7 +94,7 @@ async fn status_first_then_actions_then_events() {
     assert!(report.replaced);
     assert_eq!(report.written.len(), 4);
     let expected =
-        ["PATCH status", "POST configmaps", "POST secrets", "POST jobs", "GET songs", "PATCH songs", "POST events"];
+        ["PATCH status", "POST events", "POST configmaps", "POST secrets", "POST jobs", "GET songs", "PATCH songs"];
     assert_eq!(fake.summary(), expected);
 
     let asked = fake.requests();
@@ -102,11 +102,11 @@ async fn status_first_then_actions_then_events() {
     assert_eq!(asked[0].query, "&force=true&fieldManager=coterie-operator");
     assert_eq!(asked[0].body["metadata"]["resourceVersion"], json!(job.metadata.resource_version));
     assert_eq!(asked[0].body["status"], json!({ "observedGeneration": 1 }));
-    assert_eq!(asked[3].body["kind"], "Job");
-    assert_eq!(asked[3].body["metadata"]["name"], "songs-r1");
-    assert_eq!(asked[6].body["regarding"]["uid"], "job-uid");
-    assert_eq!(asked[6].body["reportingController"], "coterie.dev/operator");
-    assert_eq!(asked[6].body["reportingInstance"], "operator-0");
+    assert_eq!(asked[4].body["kind"], "Job");
+    assert_eq!(asked[4].body["metadata"]["name"], "songs-r1");
+    assert_eq!(asked[1].body["regarding"]["uid"], "job-uid");
+    assert_eq!(asked[1].body["reportingController"], "coterie.dev/operator");
+    assert_eq!(asked[1].body["reportingInstance"], "operator-0");
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn the_first_failure_ends_the_plan() {
     let report = executor(&fake, Leadership::sole()).execute(&job, &plan).await;
     assert_eq!(report.failure.unwrap().class, Class::Transient);
     assert!(report.replaced, "the status is on record all the same");
-    assert_eq!(fake.summary(), ["PATCH status", "POST configmaps"]);
+    assert_eq!(fake.summary(), ["PATCH status", "POST events", "POST configmaps"]);
 }
 
 #[tokio::test]
@@ -316,10 +316,10 @@ async fn nothing_is_sent_once_leadership_is_lost() {
     let executor = executor(&fake, leadership);
     let report = executor.execute(&job, &plan).await;
     assert_eq!(report.failure.unwrap().class, Class::NotLeading);
-    assert_eq!(fake.summary(), ["PATCH status", "POST configmaps"]);
+    assert_eq!(fake.summary(), ["PATCH status", "POST events", "POST configmaps"]);
     let events = Plan { events: vec![event()], ..Plan::default() };
     assert!(executor.execute(&job, &events).await.failure.is_none());
-    assert_eq!(fake.requests().len(), 2, "not even an event");
+    assert_eq!(fake.requests().len(), 3, "not even an event");
 }
 
 #[tokio::test(start_paused = true)]
