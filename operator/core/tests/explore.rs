@@ -22,10 +22,6 @@ use explore::oracles;
 use explore::user::Wishes;
 use explore::world::{Ending, World};
 
-/// Plans are made of many small objects; the system's allocator would take half of the time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Worlds that are tried.
 const COUNT: u64 = 100_000;
 

@@ -23,7 +23,7 @@ use explore::user::Wishes;
 use explore::world::World;
 
 /// Worlds whose statuses are judged.
-const WORLDS: u64 = 2000;
+const WORLDS: u64 = 1000;
 
 /// Worlds from which resources are recorded.
 const RECORDED: u64 = 400;
