@@ -2,7 +2,15 @@
 //!
 //! Needs the cluster of `cargo xtask cluster up`, which `cargo xtask test` starts. Each test works in a namespace of its own under the restricted
 //! Pod Security Standard, waits on conditions with a deadline, and says on failure how things stood.
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -43,7 +43,7 @@ pub enum Action {
     /// Creates an object that never changes. If it exists the observation was stale: plan again later.
     Create(Object),
     /// Creates the Secret of this name with fresh certificates of a run ([`coterie_crds::run::RunConfig::tls`]). If it exists, good.
-    CreateIdentity(ObjectMeta),
+    CreateIdentity(Box<ObjectMeta>),
     /// Server-side apply, with force. `metadata.resourceVersion` is set when the object was observed, and the write must fail when it
     /// has changed since. When it is not set, the object must not exist or must have the same controller: another's object of that name is refused.
     Apply(Object),

@@ -400,7 +400,7 @@ fn ensure(context: &Context<'_>, run: &Run<'_>, todo: &mut Todo) {
         todo.apply(None, build::run_service(owner, &run.name, run.number));
     }
     if run.job.is_none() {
-        todo.actions.push(Action::CreateIdentity(build::identity(owner, &run.name, run.number)));
+        todo.actions.push(Action::CreateIdentity(Box::new(build::identity(owner, &run.name, run.number))));
         todo.create(build::run_job(job, &run.name, run.number, workers, context.settings));
     }
 }

@@ -82,7 +82,7 @@ async fn status_first_then_events_then_actions() {
         status: Some(status()),
         actions: vec![
             Action::Create(config_map("songs-r1")),
-            Action::CreateIdentity(metadata("songs-r1-tls")),
+            Action::CreateIdentity(Box::new(metadata("songs-r1-tls"))),
             Action::Create(batch_job("songs-r1")),
             Action::Apply(service("songs", None)),
         ],
@@ -182,7 +182,7 @@ async fn an_identity_that_exists_stays() {
     let fake = Fake::default();
     let job = observed(&fake);
     let path = format!("{CORE}/secrets/songs-r1-tls");
-    let plan = actions(vec![Action::CreateIdentity(metadata("songs-r1-tls"))]);
+    let plan = actions(vec![Action::CreateIdentity(Box::new(metadata("songs-r1-tls")))]);
     assert!(executor(&fake, Leadership::sole()).execute(&job, &plan).await.failure.is_none());
     let first = fake.object(&path).unwrap();
     assert_eq!(first["type"], "Opaque");
@@ -199,7 +199,8 @@ async fn nothing_of_a_secret_is_told() {
     let fake = Fake::default();
     let job = observed(&fake);
     fake.script(Method::POST, "/secrets", 422, "Invalid", "Invalid value: -----BEGIN PRIVATE KEY-----");
-    let failure = failure(&fake, &job, &actions(vec![Action::CreateIdentity(metadata("songs-r1-tls"))])).await;
+    let failure =
+        failure(&fake, &job, &actions(vec![Action::CreateIdentity(Box::new(metadata("songs-r1-tls")))])).await;
     assert!(!format!("{failure:?} {failure}").contains("PRIVATE"));
     assert_eq!(failure.to_string(), "create Secret songs-r1-tls: Invalid (422)");
 }
