@@ -338,7 +338,7 @@ fn carry_out(server: &mut Server, write: &Write, in_flight: &InFlight) -> Result
         Write::Action(action) => match action.as_ref() {
             Action::Create(object) => create(server, object),
             Action::CreateIdentity(meta) => {
-                match server.create(Secret { metadata: meta.clone(), ..Secret::default() }) {
+                match server.create(Secret { metadata: meta.as_ref().clone(), ..Secret::default() }) {
                     Err(Refused::AlreadyExists) => Ok(()),
                     result => result,
                 }
