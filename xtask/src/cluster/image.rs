@@ -14,6 +14,8 @@ use crate::process::{check, note, run};
 
 /// The image whose process holds a pod's namespaces.
 pub(super) const PAUSE: &str = "localhost/pause:1";
+/// The image of [`tools`].
+const TOOLS: &str = "localhost/busybox:1";
 /// This project's image, without its tag.
 pub(super) const REPOSITORY: &str = "localhost/coterie";
 pub(super) const TAG: &str = "dev";
@@ -45,6 +47,11 @@ pub(super) fn pause(cluster: &Cluster) -> Result<Archive> {
     fs::create_dir_all(cluster.images()).with_context(|| format!("cannot create {}", cluster.images().display()))?;
     check(Command::new("musl-gcc").args(["-static", "-Os", "-s", "-o"]).arg(&binary).arg(source.join("pause.c")))?;
     build(cluster, "pause", PAUSE, &source.join("Containerfile"), &binary)
+}
+
+/// An image with the usual small programs, for pods that ask others.
+pub(super) fn tools(cluster: &Cluster) -> Result<Archive> {
+    build(cluster, "busybox", TOOLS, &cluster.source("tools/Containerfile"), Path::new("/bin/busybox"))
 }
 
 /// Builds an image from a folder with nothing but the binary in it, unless its archive is current.

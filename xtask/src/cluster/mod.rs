@@ -28,4 +28,4 @@ mod wait;
 pub(crate) use down::down;
 pub(crate) use layout::Cluster;
 pub(crate) use status::status;
-pub(crate) use up::up;
+pub(crate) use up::{is_root, up};

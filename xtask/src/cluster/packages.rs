@@ -12,7 +12,7 @@ use super::layout::Cluster;
 pub(super) const NETWORK_PLUGINS: &str = "/usr/lib/cni";
 
 /// Program or file, and the package that has it.
-const NEEDED: [(&str, &str); 12] = [
+const NEEDED: [(&str, &str); 13] = [
     ("etcd", "etcd-server"),
     ("runc", "runc"),
     ("/usr/lib/cni/ptp", "containernetworking-plugins"),
@@ -24,6 +24,7 @@ const NEEDED: [(&str, &str); 12] = [
     ("nsenter", "util-linux"),
     ("openssl", "openssl"),
     ("curl", "curl"),
+    ("/bin/busybox", "busybox-static"),
     ("musl-gcc", "musl-tools"),
 ];
 

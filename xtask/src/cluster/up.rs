@@ -48,15 +48,20 @@ pub(crate) fn up(cluster: &Cluster, nodes: u8, bare: bool) -> Result<()> {
 
 /// Namespaces, mounts and control groups are made, which only root may do.
 pub(super) fn require_root() -> Result<()> {
-    let id = output(std::process::Command::new("id").arg("-u"));
-    if id.as_deref().map(str::trim) != Some("0") {
+    if !is_root() {
         bail!("a cluster needs namespaces, mounts and control groups: run this as root");
     }
     Ok(())
 }
 
+/// Whether this is root.
+pub(crate) fn is_root() -> bool {
+    output(std::process::Command::new("id").arg("-u")).as_deref().map(str::trim) == Some("0")
+}
+
 fn bring_up(cluster: &Cluster, nodes: u8) -> Result<()> {
     let pause = image::pause(cluster)?;
+    let tools = image::tools(cluster)?;
     let _ = fs::remove_dir_all(cluster.logs());
     for folder in [cluster.logs(), cluster.state().join("processes")] {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -80,6 +85,7 @@ fn bring_up(cluster: &Cluster, nodes: u8) -> Result<()> {
         wait_for(cluster, &name, || Ok(output(node::ctr(cluster, node)?.arg("version")).is_some()))?;
     }
     image::import(cluster, &pause)?;
+    image::import(cluster, &tools)?;
     wait_for(cluster, "kube-apiserver", || Ok(cluster.answers()))?;
 
     note("starting the nodes");

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use crate::cluster::{self, Cluster};
 use crate::command::image;
 use crate::context::Context;
 use crate::process::{self, cargo, find, note, output};
@@ -19,6 +20,9 @@ pub(crate) struct Arguments {
     /// Leave out the static build, the slowest part.
     #[arg(long, conflicts_with = "strict")]
     no_image: bool,
+    /// Leave out the tests on a real Kubernetes, which need root.
+    #[arg(long, conflicts_with = "strict")]
+    no_cluster: bool,
     /// Only the tests whose name contains this text, without the other checks.
     filter: Option<String>,
 }
@@ -32,7 +36,33 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         dependencies(context)?;
         static_build(context, arguments)?;
     }
-    tests(context, arguments, &weed)
+    tests(context, arguments, &weed)?;
+    if arguments.filter.is_none() {
+        on_a_cluster(context, arguments)?;
+    }
+    Ok(())
+}
+
+/// The tests on a real Kubernetes, which is left running for a look when they fail.
+fn on_a_cluster(context: &Context, arguments: &Arguments) -> Result<()> {
+    if arguments.no_cluster || arguments.no_image {
+        note("skipped: tests on a real Kubernetes (--no-cluster, --no-image)");
+        return Ok(());
+    }
+    if !arguments.strict && !cluster::is_root() {
+        note("skipped: tests on a real Kubernetes (they need root)");
+        return Ok(());
+    }
+    let kubernetes = Cluster::new(context);
+    cluster::up(&kubernetes, 1, false)?;
+    let mut command = cargo(context);
+    // The same packages as above, so that nothing is compiled in another way.
+    command.args(["test", "--workspace", "--test", "kubernetes"]);
+    if arguments.strict {
+        command.arg("--locked");
+    }
+    process::run(&mut command)?;
+    cluster::down(&kubernetes)
 }
 
 fn lint(context: &Context, arguments: &Arguments) -> Result<()> {
