@@ -18,6 +18,7 @@ mod support;
 mod cluster;
 mod faults;
 mod idle;
+mod kstatus;
 mod load;
 mod quickstart;
 mod retrain;

@@ -35,6 +35,9 @@ func main() {
 	os.Args = append([]string{component}, os.Args[2:]...)
 	var command *cobra.Command
 	switch component {
+	case "kstatus":
+		judge(os.Args[1:])
+		return
 	case "coredns":
 		coremain.Run()
 		return
