@@ -10,6 +10,8 @@ use super::network::{self, Node};
 use super::{config, image, storage, wait};
 use crate::process::{check, output, run};
 
+const NAMESPACE: &str = "coterie-system";
+
 /// Applies `tests/cluster/config/bootstrap.yaml`, as soon as the API server lets it.
 pub(super) fn bootstrap(cluster: &Cluster) -> Result<()> {
     let file = cluster.state().join("bootstrap.yaml");
@@ -39,18 +41,17 @@ pub(super) fn chart(cluster: &Cluster) -> Result<PathBuf> {
 /// Installs this project by its chart, or upgrades it, and waits until it is ready.
 pub(super) fn coterie(cluster: &Cluster) -> Result<()> {
     let chart = chart(cluster)?;
+    let running = output(cluster.helm().args(["status", "coterie", "--namespace", NAMESPACE])).is_some();
     let changed = image::refresh(cluster)?;
     let mut helm = cluster.helm();
     helm.args(["upgrade", "--install", "coterie"]).arg(chart).args(["--namespace", NAMESPACE, "--create-namespace"]);
     helm.args(["--set", &format!("image.repository={},image.tag={}", image::REPOSITORY, image::TAG)]);
     run(helm.args(["--wait", "--timeout", "180s"]))?;
-    if changed {
+    if changed && running {
         restart(cluster)?;
     }
     Ok(())
 }
-
-const NAMESPACE: &str = "coterie-system";
 
 /// A running pod keeps the image it was started from, though the tag has another now.
 fn restart(cluster: &Cluster) -> Result<()> {
