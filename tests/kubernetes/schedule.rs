@@ -17,6 +17,7 @@ fn state(job: &Value, run: &str) -> Option<String> {
 fn minutely(namespace: &Namespace, name: &str, policy: &str) {
     blobs();
     let mut job = long_job(namespace, name, 100_000);
+    job["spec"]["algorithm"]["kMeans"]["restarts"] = json!(100);
     job["spec"]["workers"] = json!({"replicas": 1, "resources": {"cpu": "50m", "memory": "192Mi"}});
     job["spec"]["schedule"] = json!({"cron": "* * * * *", "concurrencyPolicy": policy});
     namespace.apply(&job);
