@@ -16,6 +16,11 @@ impl Failure {
         Self { exit_code: ErrorClass::Spec.exit_code(), message: message.into() }
     }
 
+    /// The data is not what it should be.
+    pub(crate) fn data(message: impl Into<String>) -> Self {
+        Self { exit_code: ErrorClass::Data.exit_code(), message: message.into() }
+    }
+
     /// Something that may pass.
     pub(crate) fn transient(message: impl Into<String>) -> Self {
         Self { exit_code: ErrorClass::Transient.exit_code(), message: message.into() }

@@ -7,6 +7,7 @@ use std::{
 
 use clap::Args;
 use coterie_crds::resolved::{Output, ResolvedJob};
+use coterie_serving::Settings;
 use coterie_worker::{
     publish::summary::Summary,
     shard::budget,
@@ -76,7 +77,10 @@ impl Run {
         match self.serve {
             Some(address) => {
                 let store = launch.job.output.as_ref().map(|output| output.store.clone()).unwrap_or_default();
-                runtime.block_on(serve::serve(&summary.model_uri, &store, Some(address), None, self.quiet))
+                runtime.block_on(async {
+                    let model = serve::load(&summary.model_uri, &store).await?;
+                    serve::serve(model, Some(address), None, Settings::default(), self.quiet).await
+                })
             }
             None => Ok(()),
         }

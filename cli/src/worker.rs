@@ -23,7 +23,7 @@ use crate::{
 #[derive(Args)]
 pub(crate) struct Worker {
     /// Configuration of the run.
-    #[arg(long, value_name = "FILE", env = "COTERIE_RUN_CONFIG")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) run_config: PathBuf,
     /// What this process does.
     #[arg(long, value_enum)]

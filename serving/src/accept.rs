@@ -4,6 +4,7 @@ use crate::metrics::Protocol;
 use crate::settings::Settings;
 use axum::Router;
 use axum::extract::Request;
+use futures::FutureExt;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -48,6 +49,16 @@ pub(crate) async fn serve(
                 None => break,
             },
         };
+        let connection = converse(stream, router.clone(), builder.clone(), settings.idle_timeout, stop.clone());
+        connections.spawn(async move {
+            connection.await;
+            drop(slot);
+        });
+    }
+    // For its peer, a connection in the kernel's queue is open already; closing the listener would cut it off.
+    while let Ok(slot) = Arc::clone(&slots).try_acquire_owned()
+        && let Some(Ok((stream, _))) = listener.accept().now_or_never()
+    {
         let connection = converse(stream, router.clone(), builder.clone(), settings.idle_timeout, stop.clone());
         connections.spawn(async move {
             connection.await;

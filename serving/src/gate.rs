@@ -8,7 +8,7 @@ use crate::query::QueryError;
 use crate::{rest, status};
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt;
@@ -29,7 +29,7 @@ pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     let Gate { app, protocol } = gate;
     let endpoint = Endpoint::of(protocol, request.uri().path());
     let record = app.metrics.begin(protocol, endpoint);
-    let response = if endpoint.is_query() {
+    let mut response = if endpoint.is_query() {
         match app.admission.enter() {
             Ok(slot) => answer(&app, protocol, &slot, request, next).await,
             Err(error) => protocol.refuse(&error),
@@ -38,6 +38,10 @@ pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
         next.run(request).await
     };
     record.finish(protocol.code(&response));
+    if protocol == Protocol::Http && !app.is_ready() {
+        // The caller's next request goes to another replica, over a new connection.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

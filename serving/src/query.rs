@@ -57,17 +57,28 @@ pub struct Neighbour {
 // === impl Served ===
 
 impl Served {
-    /// Prepares `model`, and asks it once so that the first caller does not pay for cold memory.
+    /// Prepares `model`, and asks it once in each way so that the first caller does not pay for cold memory.
     pub fn new(model: Arc<Model>) -> Self {
         let digest = coterie_model::digest(&model);
         let lengths = model.centroids.values().chunks_exact(model.dimension()).map(length);
         let longest = lengths.fold(1.0, f64::max);
         let served = Self { model, digest, longest };
-        let origin = vec![0.0; served.input_dimension()];
-        if let Err(error) = assign(&served, &origin, None) {
+        if let Err(error) = served.warm_up() {
             tracing::debug!(%error, "model could not be warmed up");
         }
         served
+    }
+
+    /// One query of each kind.
+    fn warm_up(&self) -> Result<(), QueryError> {
+        let rows = vec![0.0; 2 * self.input_dimension()];
+        let (origin, _) = rows.split_at(self.input_dimension());
+        assign(self, origin, None)?;
+        assign(self, &rows, Some(0))?;
+        nearest_clusters(self, origin, None)?;
+        cluster(self, 0)?;
+        clusters(self, Page { offset: 0, limit: Some(1), centroids: true })?;
+        Ok(())
     }
 
     /// The model.

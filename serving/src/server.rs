@@ -75,8 +75,9 @@ impl Server {
     /// Serves until `shutdown` completes.
     ///
     /// # Expected flow
-    /// Readiness (HTTP and gRPC health) is withdrawn first; requests go on being accepted for `drain_delay`, so that load
-    /// balancers notice; then listeners close, idle connections are closed, and requests in flight have `drain_timeout` to
+    /// Readiness (HTTP and gRPC health) is withdrawn first. For `drain_delay`, so that load balancers notice, requests are
+    /// answered as before, on old and new connections, but HTTP answers ask for the end of their connection. Then listeners
+    /// close, idle connections are closed (gRPC callers are told first), and requests in flight have `drain_timeout` to
     /// finish before they are cut off. Dropping the future stops everything at once.
     ///
     /// # Errors

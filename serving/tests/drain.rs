@@ -4,6 +4,10 @@
 mod support;
 
 use coterie_serving::{Listeners, ServeError, Settings, run};
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use std::time::Duration;
 use support::models::Random;
@@ -114,4 +118,54 @@ async fn either_listener_is_enough_and_one_is_needed() {
         };
         run(listeners, Arc::clone(&model), std::future::ready(())).await.unwrap();
     }
+}
+
+/// Asks again and again over one connection until the server asks for its end, then over another, for `length`.
+async fn hammer(address: std::net::SocketAddr, length: Duration) -> (usize, usize) {
+    let deadline = tokio::time::Instant::now() + length;
+    let (mut answers, mut closes) = (0, 0);
+    while tokio::time::Instant::now() < deadline {
+        let stream = TcpStream::connect(address).await.expect("a replica that drains takes new connections");
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let driver = tokio::spawn(connection);
+        while tokio::time::Instant::now() < deadline {
+            let body = Full::new(Bytes::from_static(br#"{"vector": [160, 0]}"#));
+            let request = Request::post("/v1/assign").header("host", "x").body(body).unwrap();
+            sender.ready().await.expect("a connection ends only after its peer was told");
+            let response = sender.send_request(request).await.expect("every request is answered");
+            assert_eq!(response.status(), 200);
+            let close = response.headers().get("connection").is_some_and(|value| value == "close");
+            response.into_body().collect().await.unwrap();
+            answers += 1;
+            if close {
+                closes += 1;
+                break;
+            }
+        }
+        driver.abort();
+    }
+    (answers, closes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_keep_connections_move_on_without_a_failed_request() {
+    let settings = Settings { drain_delay: Duration::from_secs(3), ..Settings::default() };
+    let mut server = start_with(models::songs(), settings).await;
+    let address = server.http;
+    let callers: Vec<_> = (0..4).map(|_| tokio::spawn(hammer(address, Duration::from_secs(2)))).collect();
+    let mut grpc = server.client().await;
+    let grpc = tokio::spawn(async move {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(2);
+        while tokio::time::Instant::now() < deadline {
+            grpc.assign_batch(batch(2, &[160.0, 0.0])).await.expect("every call is answered");
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.stop();
+    for caller in callers {
+        let (answers, closes) = caller.await.unwrap();
+        assert!(closes >= 1 && answers > closes, "{answers} answers, {closes} of them with an end");
+    }
+    grpc.await.unwrap();
+    tokio::time::timeout(PROMPT, server.ended()).await.expect("nothing is left to wait for");
 }

@@ -23,7 +23,7 @@ use explore::user::Wishes;
 use explore::world::{Ending, World};
 
 /// Worlds that are tried.
-const COUNT: u64 = 100_000;
+const COUNT: u64 = 20_000;
 
 /// Failures after which no more are looked for, unless `EXPLORE_FAILURES` says otherwise.
 const ENOUGH: u64 = 10;

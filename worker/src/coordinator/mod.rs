@@ -249,8 +249,9 @@ impl Running {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let _ = self.stop.send(());
-        let limit = if over { FAREWELL } else { LAST_SAVE };
-        let _ = tokio::time::timeout(limit, self.server).await;
+        if over {
+            let _ = tokio::time::timeout(FAREWELL, self.server).await;
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "strict")]
     no_image: bool,
     /// Leave out the tests on a real Kubernetes, which need root.
-    #[arg(long, conflicts_with = "strict")]
+    #[arg(long)]
     no_cluster: bool,
     /// Only the tests whose name contains this text, without the other checks.
     filter: Option<String>,
