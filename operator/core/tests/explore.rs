@@ -1,7 +1,7 @@
 //! Explores the operator's core: random worlds with conflicts, stale reads, lost writes, crashes between any two writes and rough hands must come
 //! to rest in the state that the user asked for.
 //!
-//! `EXPLORE_COUNT=n` sets the number of worlds, `EXPLORE_SEED=n` shows what happens in one.
+//! `EXPLORE_COUNT=n` sets the number of worlds, `EXPLORE_FROM=n` the first seed, `EXPLORE_SEED=n` shows what happens in one.
 #![allow(clippy::unwrap_used)] // a test says what went wrong by panicking
 
 #[path = "explore/mod.rs"]
@@ -74,7 +74,8 @@ fn every_world_comes_to_rest() {
         return;
     }
     let count = number("EXPLORE_COUNT").unwrap_or(COUNT);
-    let (next, plans) = (AtomicU64::new(0), AtomicUsize::new(0));
+    let first = number("EXPLORE_FROM").unwrap_or_default();
+    let (next, plans) = (AtomicU64::new(first), AtomicUsize::new(0));
     let enough = number("EXPLORE_FAILURES").unwrap_or(ENOUGH);
     let broken: Mutex<Vec<(u64, String)>> = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -83,7 +84,7 @@ fn every_world_comes_to_rest() {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= count || broken.lock().unwrap().len() as u64 >= enough {
+                    if seed >= first + count || broken.lock().unwrap().len() as u64 >= enough {
                         break;
                     }
                     let (made, fault) = fault(seed);
