@@ -184,7 +184,8 @@ async fn remove(location: &Location, number: u64) {
 #[derive(Debug)]
 pub struct Saver<M> {
     newest: watch::Sender<Option<Checkpoint<M>>>,
-    task: JoinHandle<Result<Checkpoints, RunError>>,
+    /// `None` once its failure was told.
+    task: Option<JoinHandle<Result<Checkpoints, RunError>>>,
 }
 
 impl<M: Serialize + Clone + Send + Sync + 'static> Saver<M> {
@@ -201,7 +202,7 @@ impl<M: Serialize + Clone + Send + Sync + 'static> Saver<M> {
             }
             Ok(checkpoints)
         });
-        Self { newest, task }
+        Self { newest, task: Some(task) }
     }
 
     /// Offers the state after a step.
@@ -211,20 +212,28 @@ impl<M: Serialize + Clone + Send + Sync + 'static> Saver<M> {
 
     /// Completes if checkpoints cannot be written any more.
     pub async fn failed(&mut self) -> RunError {
-        match (&mut self.task).await {
+        let Some(task) = &mut self.task else { return unwritten() };
+        let ended = task.await;
+        self.task = None;
+        match ended {
             Ok(Err(error)) => error,
-            Ok(Ok(_)) | Err(_) => RunError::transient("checkpoints are not written any more"),
+            Ok(Ok(_)) | Err(_) => unwritten(),
         }
     }
 
     /// Waits until what was offered is written, and gives the checkpoints back.
     ///
     /// # Errors
-    /// When the last write failed.
+    /// When the last write failed, or an earlier one.
     pub async fn finish(self) -> Result<Checkpoints, RunError> {
         drop(self.newest);
-        self.task.await.map_err(|error| RunError::transient(format!("the checkpoints' task ended: {error}")))?
+        let task = self.task.ok_or_else(unwritten)?;
+        task.await.map_err(|error| RunError::transient(format!("the checkpoints' task ended: {error}")))?
     }
+}
+
+fn unwritten() -> RunError {
+    RunError::transient("checkpoints are not written any more")
 }
 
 fn path(location: &Location, number: u64) -> Path {
@@ -334,6 +343,18 @@ mod tests {
             older: of.older.clone(),
             kept: of.kept.clone(),
         }
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_once_and_stays_one() {
+        let place = location();
+        let (old, _) = Checkpoints::claim::<String>(place.clone(), "job", 1).await.unwrap();
+        let _new = Checkpoints::claim::<String>(place, "job", 2).await.unwrap();
+        let mut saver = Saver::new(old);
+        saver.offer(state(1, 1, "late"));
+        assert!(saver.failed().await.message.contains("another coordinator has taken over"));
+        assert!(saver.failed().await.is_transient());
+        assert!(saver.finish().await.unwrap_err().is_transient());
     }
 
     #[tokio::test]
