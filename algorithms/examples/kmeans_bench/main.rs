@@ -1,0 +1,148 @@
+//! Clusters an .npy file once and prints a line of JSON about it: our side of `cargo xtask bench kmeans`.
+//!
+//! `cargo run --release -p coterie-algorithms --example kmeans_bench -- --data X.npy --clusters 256 --iterations 10`
+//!
+//! Further options: `--tolerance 1e-4`; `--initial C.npy`, or else `--start plus-plus` or `--start parallel`;
+//! `--every-row` to look at every row in every iteration; `--threads N`; `--centroids OUT.npy`, `--labels OUT.npy`.
+//! Times hold everything but reading and writing files.
+#![allow(clippy::print_stdout)]
+
+mod npy;
+mod passes;
+mod start;
+mod usage;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Instant;
+
+use coterie_algorithms::kmeans::Partial;
+use coterie_algorithms::kmeans::local::{Fit, lloyd};
+use coterie_algorithms::metric::Metric;
+use serde_json::{Map, Value, json};
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// The command line: names to values, flags to nothing.
+struct Options(BTreeMap<String, String>);
+
+impl Options {
+    fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
+        let mut options = BTreeMap::new();
+        let mut arguments = arguments.peekable();
+        while let Some(argument) = arguments.next() {
+            let name = argument.strip_prefix("--").ok_or_else(|| format!("unexpected argument {argument}"))?;
+            let value = arguments.next_if(|next| !next.starts_with("--")).unwrap_or_default();
+            options.insert(name.to_owned(), value);
+        }
+        Ok(Self(options))
+    }
+
+    fn path(&self, name: &str) -> Option<&Path> {
+        self.0.get(name).map(Path::new)
+    }
+
+    fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
+        let parse = |text: &String| text.parse().map_err(|_| format!("--{name} is not a number: {text}").into());
+        self.0.get(name).map(parse).transpose()
+    }
+}
+
+fn main() -> Result<(), Failure> {
+    let options = Options::parse(std::env::args().skip(1))?;
+    let threads = options.number("threads")?.unwrap_or(0);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    let (mut points, dimension) = npy::read(options.path("data").ok_or("--data is missing")?)?;
+    let initial = options.path("initial").map(npy::read).transpose()?.map(|(values, _)| values);
+    let k = options.number("clusters")?.ok_or("--clusters is missing")?;
+    let iterations: u32 = options.number("iterations")?.ok_or("--iterations is missing")?;
+    // Below zero: no movement of the centroids is small enough to stop.
+    let tolerance = options.number("tolerance")?.filter(|&tolerance: &f64| tolerance > 0.0).unwrap_or(-1.0);
+    let given_start = initial.is_some();
+
+    let data_rss = usage::memory("VmRSS");
+    let (machine_before, own_before) = (usage::machine_cpu(), usage::own_cpu());
+    let began = Instant::now();
+    let means = passes::means(&points, dimension);
+    passes::shift(&mut points, &means, -1.0);
+    let prepared = began.elapsed().as_secs_f64();
+    let initial = match (initial, options.0.get("start").map(String::as_str)) {
+        (Some(mut initial), _) => {
+            passes::shift(&mut initial, &means, -1.0);
+            initial
+        }
+        (None, None | Some("plus-plus")) => start::plus_plus(&points, dimension, k),
+        (None, Some("parallel")) => start::parallel(&points, dimension, k),
+        (None, Some(other)) => return Err(format!("--start {other} is not known: plus-plus or parallel").into()),
+    };
+    let started = began.elapsed().as_secs_f64();
+    let done = if options.0.contains_key("every-row") {
+        let (centroids, sums) = passes::every_row(&points, dimension, initial, iterations);
+        Done { centroids, iterations, sums: Some(sums), fit: None }
+    } else {
+        let mut fit = lloyd(&points, dimension, initial, Metric::Euclidean, iterations, tolerance);
+        let centroids = std::mem::take(&mut fit.centroids);
+        Done { centroids, iterations: fit.iterations, sums: None, fit: Some(fit) }
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    let own = usage::own_cpu() - own_before;
+    let others = (usage::machine_cpu() - machine_before - own).max(0.0);
+
+    let mut line = Map::new();
+    for (name, value) in [
+        ("seconds", json!(seconds)),
+        ("prepare_seconds", json!(prepared)),
+        ("init_seconds", json!(started - prepared)),
+        ("iterate_seconds", json!(seconds - started)),
+        ("cpu_seconds", json!(own)),
+        ("other_cpus", json!(others / seconds)),
+        ("data_rss_bytes", json!(data_rss)),
+        ("peak_rss_bytes", json!(usage::memory("VmHWM"))),
+        ("threads", json!(rayon::current_num_threads())),
+        ("version", json!(env!("CARGO_PKG_VERSION"))),
+        ("given_start", json!(given_start)),
+    ] {
+        line.insert(name.to_owned(), value);
+    }
+    done.tell(&options, &mut line)?;
+    let mut centroids = done.centroids;
+    passes::shift(&mut centroids, &means, 1.0);
+    if let Some(path) = options.path("centroids") {
+        npy::write_rows(path, &centroids, dimension)?;
+    }
+    println!("{}", Value::Object(line));
+    Ok(())
+}
+
+/// What came out.
+struct Done {
+    centroids: Vec<f32>,
+    iterations: u32,
+    /// Of the last pass, when every row was looked at.
+    sums: Option<Partial>,
+    fit: Option<Fit>,
+}
+
+impl Done {
+    fn tell(&self, options: &Options, line: &mut Map<String, Value>) -> Result<(), Failure> {
+        let mut passes = self.iterations;
+        if let Some(fit) = &self.fit {
+            // One more gave the labels under the final centroids.
+            passes += 1;
+            line.insert("own_inertia".into(), json!(fit.inertia));
+            line.insert("converged".into(), json!(fit.converged));
+            if let Some(path) = options.path("labels") {
+                npy::write_labels(path, &fit.labels)?;
+            }
+        }
+        if let Some(sums) = &self.sums {
+            // What a worker that held all the rows would send.
+            line.insert("partial_bytes".into(), json!(postcard::to_stdvec(sums)?.len()));
+        }
+        line.insert("iterations".into(), json!(self.iterations));
+        line.insert("passes".into(), json!(passes));
+        Ok(())
+    }
+}
