@@ -1,6 +1,6 @@
 """Judges results after the measurement, the same way for everyone.
 
-    python kmeans_judge.py --data X.npy CENTROIDS.npy ...            one line of JSON: the inertia of each
+    python kmeans_judge.py --data X.npy CENTROIDS.npy ...            one line of JSON: shape, inertia of each
     python kmeans_judge.py --data X.npy --compare A.npy B.npy --centroids C.npy   labels of two that began alike
 """
 
@@ -45,7 +45,8 @@ def main():
         ours, theirs = (np.load(path) for path in given.compare)
         print(json.dumps(compare(points, np.load(given.centroids).astype(np.float64), ours, theirs)))
     else:
-        print(json.dumps([inertia(points, np.load(path)) for path in given.candidates]))
+        found = [inertia(points, np.load(path)) for path in given.candidates]
+        print(json.dumps({"rows": points.shape[0], "dimension": points.shape[1], "inertia": found}))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A set NAME becomes NAME.npy (float32, row by row), with NAME.init_kK.npy, K of i
 --parquet there is NAME.parquet too (id: int64, features: a fixed-size list of float32). What exists is left as it is.
 
     python make_data.py --folder FOLDER [--rows 1000000] [--parquet] NAME ...
+    python make_data.py --folder FOLDER --embeddings FILE        FILE (.npy, or .parquet with one list column) as embeddings.npy
 """
 
 import argparse
@@ -98,14 +99,32 @@ def make(folder, name, rows, parquet):
         print(f"made {name}.parquet", flush=True)
 
 
+def copy_embeddings(folder, source):
+    if source.endswith(".npy"):
+        points = np.load(source)
+    else:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(source)
+        lists = [field.name for field in table.schema if pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)]
+        if len(lists) != 1:
+            raise SystemExit(f"{source} has {len(lists)} columns of lists; one is expected")
+        points = np.stack(table[lists[0]].to_numpy())
+    save(os.path.join(folder, "embeddings.npy"), np.ascontiguousarray(points, np.float32))
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--folder", required=True)
     arguments.add_argument("--rows", type=int, default=1_000_000)
     arguments.add_argument("--parquet", action="store_true")
-    arguments.add_argument("names", nargs="+")
+    arguments.add_argument("--embeddings")
+    arguments.add_argument("names", nargs="*")
     given = arguments.parse_args()
     os.makedirs(given.folder, exist_ok=True)
+    if given.embeddings:
+        copy_embeddings(given.folder, given.embeddings)
     for name in given.names:
         make(given.folder, name, given.rows, given.parquet)
 

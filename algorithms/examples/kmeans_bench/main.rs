@@ -23,6 +23,9 @@ use coterie_algorithms::kmeans::local::{Fit, lloyd};
 use coterie_algorithms::metric::Metric;
 use serde_json::{Map, Value, json};
 
+/// Merges of which the speed is taken.
+const MERGES: usize = 4;
+
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// The command line: names to values, flags to nothing.
@@ -138,8 +141,17 @@ impl Done {
             }
         }
         if let Some(sums) = &self.sums {
-            // What a worker that held all the rows would send.
-            line.insert("partial_bytes".into(), json!(postcard::to_stdvec(sums)?.len()));
+            // What a worker that held all the rows would send, and how fast such contributions can be taken in.
+            let sent = postcard::to_stdvec(sums)?;
+            line.insert("partial_bytes".into(), json!(sent.len()));
+            let began = Instant::now();
+            for _ in 0..MERGES {
+                // A fresh one each time: merged again and again, sums might overflow.
+                let mut merged = Partial::new(sums.counts.len(), sums.dimension as usize);
+                merged.merge(&postcard::from_bytes(&sent)?);
+            }
+            let numbers = MERGES * (sums.sums.len() + sums.counts.len());
+            line.insert("merge_rate".into(), json!(numbers as f64 / began.elapsed().as_secs_f64()));
         }
         line.insert("iterations".into(), json!(self.iterations));
         line.insert("passes".into(), json!(passes));

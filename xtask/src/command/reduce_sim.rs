@@ -1,0 +1,105 @@
+//! `cargo xtask reduce-sim`: what bringing partial sums together costs, by the number of workers.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::reduction::model::{Messages, Network};
+use crate::reduction::partial::Problem;
+use crate::reduction::table;
+
+/// Predicts the time of a k-means iteration for a star (as it is), the best tree, and reduce-scatter. Each time includes computing; the
+/// share beside it is what is not.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Numbers of workers; powers of two up to 4096 when unset.
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    workers: Vec<u64>,
+    /// Clusters, k.
+    #[arg(long, value_name = "K", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    clusters: u64,
+    /// Columns, d.
+    #[arg(long, value_name = "D", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    dimension: u64,
+    /// Rows of each worker.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    rows: u64,
+    /// Speed of each link and direction.
+    #[arg(long, value_name = "GBIT/S", default_value_t = 1.0)]
+    bandwidth: f64,
+    /// Time from sending to receiving, one way.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0.25)]
+    latency: f64,
+    /// Bytes of a worker's partial as it is sent; estimated when unset. `kmeans_bench --every-row` tells it as partial_bytes.
+    #[arg(long, value_name = "BYTES")]
+    partial_bytes: Option<f64>,
+    /// Bytes of a step as it is sent; that of k x d numbers when unset.
+    #[arg(long, value_name = "BYTES")]
+    step_bytes: Option<f64>,
+    /// Numbers that a process decodes and adds per second; the default is an assumption. `kmeans_bench --every-row` tells it as
+    /// merge_rate.
+    #[arg(long, value_name = "PER-SECOND", default_value_t = 2e8)]
+    merge_rate: f64,
+    /// Seconds in which a worker passes over its rows; from --gflops when unset.
+    #[arg(long, value_name = "SECONDS")]
+    compute: Option<f64>,
+    /// Speed of a worker in the assignment step, at 2 k d operations a row; the default is an assumption. `kernel_speed` tells it.
+    #[arg(long, value_name = "GFLOP/S", default_value_t = 180.0)]
+    gflops: f64,
+    /// Lines of JSON {"workers": N, "seconds": S} with measured times of an iteration, to be laid beside.
+    #[arg(long, value_name = "FILE.jsonl")]
+    measured: Option<PathBuf>,
+    /// Print lines of JSON; times are then without computing.
+    #[arg(long)]
+    json: bool,
+}
+
+#[allow(clippy::print_stdout)] // the table is what the command is run for
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let problem = Problem { clusters: arguments.clusters, dimension: arguments.dimension, rows: arguments.rows };
+    let network = Network {
+        bandwidth: arguments.bandwidth * 1e9 / 8.0,
+        latency: arguments.latency * 1e-3,
+        merge_rate: arguments.merge_rate,
+    };
+    let messages = Messages {
+        down: arguments.step_bytes.unwrap_or_else(|| problem.step_bytes()),
+        up: arguments.partial_bytes.unwrap_or_else(|| problem.partial_bytes()),
+        values: problem.values(),
+    };
+    let operations = 2.0 * (arguments.rows * arguments.clusters * arguments.dimension) as f64;
+    let compute = arguments.compute.unwrap_or(operations / (arguments.gflops * 1e9));
+    let measured = match &arguments.measured {
+        Some(path) => {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            table::measurements(&text).with_context(|| path.display().to_string())?
+        }
+        None => BTreeMap::new(),
+    };
+    let workers = if arguments.workers.is_empty() {
+        (0..=12).map(|power| 1 << power).collect()
+    } else {
+        arguments.workers.clone()
+    };
+    let rows = table::rows(&network, &messages, compute, &workers, &measured);
+    if arguments.json {
+        for row in &rows {
+            println!("{}", serde_json::to_string(row)?);
+        }
+        return Ok(());
+    }
+    println!(
+        "k = {}, d = {}, {} rows a worker, {} Gbit/s, {} ms one way; a partial of {:.0} KiB, a step of {:.0} KiB\n\n{}",
+        arguments.clusters,
+        arguments.dimension,
+        arguments.rows,
+        arguments.bandwidth,
+        arguments.latency,
+        messages.up / 1024.0,
+        messages.down / 1024.0,
+        table::text(&rows)
+    );
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! What it costs to bring the workers' partial sums together, per iteration.
+
+pub(crate) mod model;
+pub(crate) mod partial;
+pub(crate) mod table;
