@@ -34,12 +34,13 @@ fn main() {
         let rows = blobs(n, d, k, spread);
         let scale = Scale::new(&vec![4.0; d], n as u64);
         let mut centroids = Centroids::new(d, rows[..k * d].to_vec());
-        let (mut labels, mut upper, mut lower) = (vec![0; n], vec![0.0; n], vec![0.0; n]);
+        let stride = Pruner::stride(k, d);
+        let (mut labels, mut upper, mut lower) = (vec![0; n], vec![0.0; n], vec![0; n * stride]);
         let mut plain_labels = vec![0; n];
         let mut sums = Partial::new(k, d);
         let mut buffers = PruneBuffers::default();
         let (mut survivors, mut changes) = (Vec::new(), Vec::new());
-        let mut previous: Option<Centroids> = None;
+        let mut previous: Option<Pruner> = None;
         let (mut plain_total, mut pruned_total) = (0.0, 0.0);
         println!("d = {d}, k = {k}, n = {n}, spread {spread}");
         println!(
@@ -51,14 +52,14 @@ fn main() {
             let mut fresh = Partial::new(k, d);
             for (rows, labels) in rows.chunks(BLOCK * d).zip(plain_labels.chunks_mut(BLOCK)) {
                 assign(&centroids, rows, labels);
-                fresh.add_rows(&centroids, &scale, rows, labels);
+                fresh.add_rows_only(&scale, rows, labels);
             }
             let plain = start.elapsed().as_secs_f64();
 
             let start = Instant::now();
             let pruner = Pruner::new(centroids.clone(), previous.as_ref());
             let (mut looked, mut moved) = (0, 0);
-            let states = labels.chunks_mut(BLOCK).zip(upper.chunks_mut(BLOCK)).zip(lower.chunks_mut(BLOCK));
+            let states = labels.chunks_mut(BLOCK).zip(upper.chunks_mut(BLOCK)).zip(lower.chunks_mut(BLOCK * stride));
             for (rows, ((labels, upper), lower)) in rows.chunks(BLOCK * d).zip(states) {
                 let mut bounds = RowBounds { labels, upper, lower };
                 if previous.is_none() {
@@ -91,8 +92,8 @@ fn main() {
                     100.0 - 100.0 * looked as f64 / n as f64,
                 );
             }
-            let next = Centroids::new(d, update(Metric::Euclidean, &centroids, &sums, &scale).centroids);
-            previous = Some(std::mem::replace(&mut centroids, next));
+            centroids = Centroids::new(d, update(Metric::Euclidean, &centroids, &sums, &scale).centroids);
+            previous = Some(pruner);
         }
         println!("all: {plain_total:.2} s plain, {pruned_total:.2} s pruned, {:.2}x\n", plain_total / pruned_total);
     }

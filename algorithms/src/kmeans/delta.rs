@@ -1,6 +1,6 @@
 //! What a pass changed: rows that moved from one cluster to another, as exact differences of sums and counts.
 
-use super::Partial;
+use super::{Partial, kernel};
 use crate::fixed::Scale;
 
 /// Differences to a [`Partial`]: sums (k x d, fixed point) and counts, of rows that changed their cluster.
@@ -19,20 +19,40 @@ impl Delta {
         Self { dimension: d, sums: vec![0; k * d], counts: vec![0; k] }
     }
 
+    /// Rows (row-major) join the clusters of their labels.
+    ///
+    /// # Panics
+    /// If the shapes do not agree, or a label is k or more.
+    pub fn add_rows(&mut self, scale: &Scale, rows: &[f32], labels: &[u32]) {
+        assert_eq!(scale.dimension(), self.dimension, "scale of another dimension");
+        assert_eq!(rows.len(), labels.len() * self.dimension, "rows and labels disagree");
+        for &label in labels {
+            self.counts[label as usize] += 1;
+        }
+        kernel::add(scale, rows, labels, &mut self.sums);
+    }
+
     /// A row leaves cluster `from` for cluster `to`.
     ///
     /// # Panics
     /// If a cluster does not exist or the row is of another dimension.
     pub fn move_row(&mut self, scale: &Scale, row: &[f32], from: u32, to: u32) {
-        let (from, to, d) = (from as usize, to as usize, self.dimension);
-        assert_eq!(row.len(), d, "a row of another dimension");
-        for (column, value) in row.iter().enumerate() {
-            let quantized = scale.quantize(column, *value);
-            self.sums[from * d + column] -= quantized;
-            self.sums[to * d + column] += quantized;
+        assert_eq!(scale.dimension(), self.dimension, "scale of another dimension");
+        assert_eq!(row.len(), self.dimension, "a row of another dimension");
+        kernel::move_row(scale, row, from, to, &mut self.sums);
+        self.counts[from as usize] -= 1;
+        self.counts[to as usize] += 1;
+    }
+
+    /// Some of the rows, given by their positions and the clusters they leave, go to the clusters of their labels.
+    ///
+    /// # Panics
+    /// If a position or cluster does not exist, or the shapes do not agree.
+    pub fn move_rows(&mut self, scale: &Scale, rows: &[f32], changes: &[(u32, u32)], labels: &[u32]) {
+        for &(position, from) in changes {
+            let i = position as usize;
+            self.move_row(scale, &rows[i * self.dimension..][..self.dimension], from, labels[i]);
         }
-        self.counts[from] -= 1;
-        self.counts[to] += 1;
     }
 
     /// Adds another thread's changes.

@@ -19,6 +19,7 @@ pub(crate) mod kernel;
 pub mod local;
 pub mod naive;
 mod partial;
+mod passes;
 mod relocate;
 mod update;
 

@@ -13,7 +13,7 @@ use crate::{
     shard::{rows::Tag, store::SplitStore},
 };
 
-/// Least k x d for which bounds (12 bytes a row) cost less than looking at every row: a pass over rows is fast.
+/// Least k x d for which bounds (see [`Pruner::stride`]) cost less than looking at every row: a pass over rows is fast.
 const WORTH_BOUNDS: usize = 8192;
 /// Subject of the notes that hold bounds.
 const BOUNDS: u64 = 1 << 62;
@@ -30,12 +30,12 @@ pub struct Lloyd {
 struct Last {
     tag: Tag,
     splits: Vec<u32>,
-    /// The centroids for which the rows' bounds hold.
-    centroids: Centroids,
+    /// The pass that left the rows' bounds.
+    pruner: Pruner,
     sums: Partial,
 }
 
-/// One thread's buffers: bounds of a chunk (labels, upper, lower), rows that may have moved, rows that have.
+/// One thread's buffers: bounds of a chunk (labels, upper, lower two to a word), rows that may have moved, rows that have.
 #[derive(Default)]
 struct Buffers {
     bounds: Vec<f32>,
@@ -63,11 +63,12 @@ impl Lloyd {
         }
         self.passes += 1;
         let tag = Tag { subject: BOUNDS, progress: self.passes };
+        let pruner = store.install(|| Pruner::new(centroids, last.as_ref().map(|last| &last.pruner)));
         let sums = match last {
-            Some(last) => follow(splits, store, scale, centroids.clone(), last, tag)?,
-            None => start(splits, store, scale, centroids.clone(), tag)?,
+            Some(last) => follow(splits, store, scale, &pruner, last, tag)?,
+            None => start(splits, store, scale, &pruner, tag)?,
         };
-        self.last = Some(Last { tag, splits: splits.to_vec(), centroids, sums: sums.clone() });
+        self.last = Some(Last { tag, splits: splits.to_vec(), pruner, sums: sums.clone() });
         Ok(sums)
     }
 }
@@ -89,17 +90,17 @@ fn start(
     splits: &[u32],
     store: &mut SplitStore,
     scale: &Scale,
-    centroids: Centroids,
+    pruner: &Pruner,
     tag: Tag,
 ) -> Result<Partial, RunError> {
-    let (k, d) = (centroids.len(), centroids.dimension());
-    let pruner = store.install(|| Pruner::new(centroids, None));
+    let (k, d) = (pruner.centroids().len(), pruner.centroids().dimension());
+    let stride = Pruner::stride(k, d);
     let make = || (Partial::new(k, d), Buffers::default());
     let parts = store.pass(splits, make, |(sums, mine), item, buffers| {
         let count = item.chunk.rows;
         let rows = item.chunk.values(&mut buffers.rows)?;
         mine.bounds.clear();
-        mine.bounds.resize(3 * count, 0.0);
+        mine.bounds.resize((2 + stride / 2) * count, 0.0);
         let mut bounds = view(&mut mine.bounds, count);
         pruner.fresh(rows, &mut bounds, &mut mine.prune);
         sums.add_rows_only(scale, rows, bounds.labels);
@@ -113,12 +114,11 @@ fn follow(
     splits: &[u32],
     store: &mut SplitStore,
     scale: &Scale,
-    centroids: Centroids,
+    pruner: &Pruner,
     last: Last,
     tag: Tag,
 ) -> Result<Partial, RunError> {
-    let (k, d) = (centroids.len(), centroids.dimension());
-    let pruner = store.install(|| Pruner::new(centroids, Some(&last.centroids)));
+    let (k, d) = (pruner.centroids().len(), pruner.centroids().dimension());
     let make = || (Delta::new(k, d), Buffers::default());
     let parts = store.pass(splits, make, |(delta, mine), item, buffers| {
         let count = item.chunk.rows;
@@ -130,10 +130,7 @@ fn follow(
             let rows = item.chunk.values(&mut buffers.rows)?;
             mine.changes.clear();
             pruner.settle(rows, &mut bounds, &mine.survivors, &mut mine.changes, &mut mine.prune);
-            for &(at, from) in &mine.changes {
-                let at = at as usize;
-                delta.move_row(scale, &rows[at * d..(at + 1) * d], from, bounds.labels[at]);
-            }
+            delta.move_rows(scale, rows, &mine.changes, bounds.labels);
         }
         item.chunk.note(tag, &mine.bounds)
     })?;
@@ -144,11 +141,11 @@ fn follow(
     Ok(sums)
 }
 
-/// A chunk's notes as labels, upper and lower bounds.
+/// A chunk's notes as labels, upper and lower bounds. There is an even number of lower bounds per row.
 fn view(notes: &mut [f32], count: usize) -> RowBounds<'_> {
     let (labels, distances) = notes.split_at_mut(count);
     let (upper, lower) = distances.split_at_mut(count);
-    RowBounds { labels: bytemuck::cast_slice_mut(labels), upper, lower }
+    RowBounds { labels: bytemuck::cast_slice_mut(labels), upper, lower: bytemuck::cast_slice_mut(lower) }
 }
 
 fn merged(parts: impl IntoIterator<Item = Partial>, mut sums: Partial) -> Partial {
@@ -187,15 +184,16 @@ mod tests {
                 let tag = Tag { subject: BOUNDS, progress: u64::from(pass) + 1 };
                 let expected = plain(&[0], &mut store, &scale, &centroids(pass)).unwrap();
                 assert_eq!(expected.rows(), 100);
+                let pruner = Pruner::new(centroids(pass), last.as_ref().map(|last| &last.pruner));
                 let sums = match last.take() {
                     Some(last) => {
                         assert!(store.noted(&[0], last.tag));
-                        follow(&[0], &mut store, &scale, centroids(pass), last, tag).unwrap()
+                        follow(&[0], &mut store, &scale, &pruner, last, tag).unwrap()
                     }
-                    None => start(&[0], &mut store, &scale, centroids(pass), tag).unwrap(),
+                    None => start(&[0], &mut store, &scale, &pruner, tag).unwrap(),
                 };
                 assert_eq!(sums, expected, "pass {pass}");
-                last = Some(Last { tag, splits: vec![0], centroids: centroids(pass), sums });
+                last = Some(Last { tag, splits: vec![0], pruner, sums });
             }
         });
     }

@@ -1,5 +1,6 @@
 //! How much farther than its label another centroid must be to lose in the kernel, and outward rounding.
 
+use super::units::Unit;
 use super::{Centroids, squared_distance};
 
 /// Distances and lengths from here on are given up, as their products could overflow an `f32`.
@@ -9,7 +10,8 @@ const SPARE: f64 = 1.0 + 1.0 / (1u64 << 20) as f64;
 
 /// The margin of squared distances, `4 E` of the [module's documentation](super), as a function of label and upper bound.
 #[derive(Clone, Debug)]
-pub(super) struct Margin {
+pub(crate) struct Margin {
+    unit: Unit,
     /// `4 g C`.
     slope: f64,
     /// `4 g (C |c| + C^2 / 2) + 4 (d + 2) 2^-149` of each centroid c.
@@ -17,7 +19,7 @@ pub(super) struct Margin {
 }
 
 impl Margin {
-    pub(super) fn new(centroids: &Centroids) -> Self {
+    pub(super) fn new(centroids: &Centroids, unit: Unit) -> Self {
         let d = centroids.dimension();
         let roundings = (d + 2) as f64 / (1u64 << 24) as f64;
         let g = if roundings < 0.5 { SPARE * roundings / (1.0 - roundings) } else { f64::INFINITY };
@@ -30,7 +32,7 @@ impl Margin {
         let longest = lengths.iter().copied().fold(0.0, f64::max);
         let least = 4.0 * (d + 2) as f64 * f64::from(f32::from_bits(1));
         let offset = |length: &f64| SPARE * (4.0 * g * longest * (length + 0.5 * longest) + least);
-        Self { slope: SPARE * 4.0 * g * longest, offsets: lengths.iter().map(offset).collect() }
+        Self { unit, slope: SPARE * 4.0 * g * longest, offsets: lengths.iter().map(offset).collect() }
     }
 
     /// By how much the square of another distance must exceed that of the label's.
@@ -39,12 +41,13 @@ impl Margin {
         self.slope * f64::from(upper) + self.offsets[label as usize]
     }
 
-    /// Whether a row with these bounds surely has this label. Never where something is infinite but `lower`, or not a number.
+    /// In units: at least the upper bound, and what a lower bound must reach for its centroids to lose.
     #[inline(always)]
-    pub(super) fn holds(&self, label: u32, upper: f32, lower: f32) -> bool {
-        let (u, l) = (f64::from(upper), f64::from(lower));
-        // The squares are exact; the difference is off by 2^-53 of itself, which the margin makes up for.
-        l * l - u * u > self.width(label, upper)
+    pub(crate) fn units(&self, label: u32, upper: f32) -> (u16, u16) {
+        let distance = f64::from(upper);
+        // The square is exact; the sum is off by 2^-53 of itself, which the margin makes up for.
+        let reach = (distance * distance + self.width(label, upper)).sqrt();
+        (self.unit.above(distance), self.unit.above(reach))
     }
 }
 
@@ -61,13 +64,6 @@ fn up(value: f64) -> f32 {
     f32::from_bits(near.to_bits() + u32::from(f64::from(near) < value))
 }
 
-/// The greatest `f32` that is not above `value`, which is not negative.
-#[inline(always)]
-fn down(value: f64) -> f32 {
-    let near = value as f32;
-    f32::from_bits(near.to_bits() - u32::from(f64::from(near) > value))
-}
-
 /// How far a sum of `d` squares in `f64`, and a few operations more, can be off, relative to itself.
 #[inline(always)]
 fn slack(d: usize) -> f64 {
@@ -80,11 +76,8 @@ pub(super) fn upper_from_square(square: f64, d: usize) -> f32 {
     limited(up((square * (1.0 + slack(d))).sqrt() * (1.0 + f64::EPSILON)))
 }
 
-/// A lower bound of a distance whose computed square is at least `square - less`.
+/// At most the square whose computed value is `square`.
 #[inline(always)]
-pub(super) fn lower_from_square(square: f64, less: f64, d: usize) -> f32 {
-    let least = square * (1.0 - slack(d)) - less;
-    // Zero also where it is not a number.
-    let least = if least > 0.0 { least } else { 0.0 };
-    down(least.sqrt() * (1.0 - 4.0 * f64::EPSILON))
+pub(super) fn least_square(square: f64, d: usize) -> f64 {
+    square * (1.0 - slack(d))
 }

@@ -2,27 +2,27 @@
 //!
 //! # Bounds
 //!
-//! For each row an upper bound `u` of the distance to its centroid and a lower bound `l` of the distance to every other one
-//! are kept (Hamerly 2010). When centroids move, `u` grows by the movement of its own centroid, and `l` shrinks by the
-//! greatest movement of another. As long as `l` stays above `u` (by the margin below) the label cannot change.
+//! Centroids that are near each other form a group, at most 64 of them (Ding et al. 2015, "Yinyang"). For each row an upper
+//! bound `u` of the distance to its centroid is kept, and for each group a lower bound `l` of the distance to the group's other
+//! centroids. When centroids move, `u` grows by the movement of the row's own centroid, and `l` shrinks by the greatest
+//! movement in the group. The distances between centroids give another bound: with `near` the least distance from the row's
+//! centroid to another one of the group, `l` is at least `near - u` (Elkan 2003). As long as `l` stays above `u` (by the
+//! margin below), no centroid of the group can take the row, and while that is so for all groups, the row is not looked at.
 //!
-//! A few centroids that move far would spoil the lower bounds of all rows, even of those that are nowhere near. So
-//! centroids are ordered by how far they moved, and the first `t` of them are bounded by their distance to the row's own
-//! centroid instead: at least `near_t - u`, with `near_t` the least distance from that centroid to one of them. All others
-//! moved by at most `rest_t`. For any `t`,
+//! Rows that are still open get their exact distance first, which often suffices. For each group that is open even then, its
+//! rows go through the kernel together, so that pruning leaves full tiles: a group is one panel of the kernel, or a few. The
+//! kernel gives each panel's two best scores, from which label and bounds follow. Two centroids that share a cluster, the
+//! common case late in a run, are in one group, and its rows take one panel's time per pass.
 //!
-//! ```text
-//! l' = min(l - rest_t, near_t - u)
-//! ```
+//! Groups stay as they are formed at first. Distances between centroids take k^2 d operations, little beside the rows' n k d,
+//! and are left out beyond 2,048 centroids.
 //!
-//! is a lower bound; eight values of `t` are tried and the best is kept. `t = 0` is Hamerly's bound, and `t = k` the bound by
-//! half the distance between centroids (Elkan 2003). Distances between centroids take k^2 d operations, little beside the
-//! rows' n k d, and are left out beyond 1,024 centroids.
+//! # Sixteen bits
 //!
-//! Rows that are still open get their exact distance first, which often suffices (as in Ding et al. 2015). Where
-//! `l - rest_t` alone would do, only the `t` far movers can be nearer, and the row goes through a kernel of these few. What
-//! remains is copied together, so that the kernel has full tiles, and goes through all of it. The kernel gives the two best
-//! scores, and the lower bound follows from their difference.
+//! A lower bound is an integer of 16 bits, in units of a power of two that suits the centroids' lengths: a bound is rounded
+//! down when it is made, a movement is rounded up, and what is added and subtracted is exact. So the bounds of all groups take
+//! no more than half the room of the row's numbers, and eight of them are one instruction. A bound too large for 16 bits is
+//! kept as the largest but one; what is too large to be subtracted or reached becomes the largest, and the row stays open.
 //!
 //! # The margin
 //!
@@ -46,76 +46,87 @@
 //! l^2 - u^2 > 4 g C u + 4 g (C |c_a| + C^2 / 2) + 4 (d + 2) 2^-149
 //! ```
 //!
-//! After the kernel, every `j` but the label has a computed score of at most the second best one, so
-//! `d_j^2 >= d_a^2 + 2 (best - second) - 4 E`, with `d_a` computed in `f64`. Likewise every far mover but the label has
-//! `d_j^2 >= |x|^2 - 2 score - 2 E`, with the best score among these.
+//! After the kernel, every `j` but the label has
+//! `d_j^2 >= d_a^2 + 2 (best - score) - 4 E`, with `score` the best of its group but for the label, and `d_a` computed in `f64`.
+//! Distances between centroids are bounded in the same way.
 //!
 //! All this holds while no `f32` overflows. It cannot where `u` and `C` are below 2^62; beyond, bounds are given up (`u`
 //! infinite, the margin infinite) and the kernel decides. Everything is rounded outwards: a conversion to `f32` goes to the
-//! next number beyond, other results get a factor that covers their roundings. An `f32` sum or difference is off by 2^-24
-//! of itself and exact where it is denormal, so a factor of 1 +- 2^-22 covers it.
+//! next number beyond, other results get a factor that covers their roundings. An `f32` sum is off by 2^-24 of itself and
+//! exact where it is denormal, so a factor of 1 + 2^-22 covers it.
 //!
 //! # Cost
 //!
-//! Twelve bytes per row, and a few nanoseconds per row that is skipped. A row that is not skipped takes some 30 to 40 ns
-//! beside the kernel (an exact distance, the bounds, a copy): little where k d is in the tens of thousands, but as much as the
-//! kernel itself at k d = 1,000, where pruning pays only once most rows are skipped.
+//! Per row 8 bytes and [`Pruner::stride`] times two: at most half as many bytes as the row's own, or 16. A row that is skipped
+//! takes a few nanoseconds. An open row takes its exact distance and, for each open group, the kernel's time for sixteen
+//! centroids; if all groups are open that is a third more than without bounds.
 //!
 //! # References
 //!
-//! - G. Hamerly, "Making k-means even faster", SDM (2010).
 //! - C. Elkan, "Using the triangle inequality to accelerate k-means", ICML (2003).
 //! - Y. Ding, Y. Zhao, X. Shen, M. Musuvathi and T. Mytkowicz, "Yinyang k-means: a drop-in replacement of the classic
 //!   k-means with consistent speedup", ICML (2015).
 
+mod layout;
 mod margin;
 mod movement;
 #[cfg(test)]
 mod tests;
+mod units;
 
-use self::margin::{Margin, lower_from_square, upper_from_square};
-use self::movement::Movement;
-use super::kernel;
+use std::sync::Arc;
+
+pub(crate) use self::layout::LANES;
+use self::layout::{Layout, stride};
+pub(crate) use self::margin::Margin;
+use self::margin::{least_square, upper_from_square};
+pub(crate) use self::movement::Movement;
+use self::units::Unit;
+use super::kernel::{self, Panels, Top, WIDTH};
 use super::{Centroids, squared_distance};
 
-/// Rows copied together for one call of the kernel: a multiple of every tile's height.
+/// Rows decided together: enough for full tiles of those that share a group, few enough for the second-level cache.
 const TOGETHER: usize = 480;
 
-/// Rows whose exact distance is tried before it is computed for all.
-const SAMPLE: usize = 64;
-
-/// Stands in for the position of a row that is decided.
-const DECIDED: u32 = u32::MAX;
-
-/// What is remembered of each row between passes. All slices have one entry per row.
+/// What is remembered of each row between passes.
 #[derive(Debug)]
 pub struct RowBounds<'a> {
     /// The row's cluster.
     pub labels: &'a mut [u32],
     /// An upper bound of its distance to that cluster's centroid.
     pub upper: &'a mut [f32],
-    /// A lower bound of its distance to every other centroid; infinite where there is none.
-    pub lower: &'a mut [f32],
-}
-
-impl RowBounds<'_> {
-    fn check(&self) {
-        let n = self.labels.len();
-        assert!(self.upper.len() == n && self.lower.len() == n, "bounds of different lengths");
-    }
+    /// [`Pruner::stride`] numbers per row: lower bounds of its distance to each group's other centroids.
+    pub lower: &'a mut [u16],
 }
 
 /// Memory that is used again from block to block.
 #[derive(Debug, Default)]
 pub struct PruneBuffers {
-    /// Positions that the kernel must decide, and their exact squared distances.
-    open: Vec<u32>,
+    /// Squared distances of the rows looked at.
     squares: Vec<f64>,
-    /// Rows copied together.
-    rows: Vec<f32>,
-    /// What the kernel says about them.
-    labels: Vec<u32>,
-    scores: Vec<[f32; 2]>,
+    /// Open rows: positions, what the kernel says, and the best score of each group that was looked at.
+    open: Vec<u32>,
+    winners: Vec<Winner>,
+    scores: Vec<f32>,
+    /// For each group the open rows (places in `open`) that it may take.
+    groups: Vec<Vec<u32>>,
+    /// Positions and results of one group's rows.
+    positions: Vec<u32>,
+    tops: Vec<Top>,
+}
+
+/// The best centroid of a row so far.
+#[derive(Clone, Copy, Debug)]
+struct Winner {
+    score: f32,
+    label: u32,
+    group: u32,
+    /// The best score of the others of its group.
+    second: f32,
+}
+
+impl Winner {
+    const NONE: Self = Self { score: f32::NEG_INFINITY, label: u32::MAX, group: u32::MAX, second: f32::NEG_INFINITY };
 }
 
 /// One pass over rows with given centroids, knowing how they moved since the pass before.
@@ -125,22 +136,35 @@ pub struct PruneBuffers {
 #[derive(Clone, Debug)]
 pub struct Pruner {
     centroids: Centroids,
+    layout: Arc<Layout>,
+    unit: Unit,
+    /// The centroids in the order of the layout.
+    panels: Panels,
     margin: Margin,
     movement: Movement,
-    /// Zeros.
-    origin: Vec<f32>,
 }
 
 impl Pruner {
-    /// A pass with `centroids`. `previous` are those for which the rows' bounds hold, `None` if there are no bounds yet.
+    /// A pass with `centroids`. `previous` is the pass that left the rows' bounds, `None` if there are no bounds yet.
     ///
     /// # Panics
     /// If the two are of different shapes.
-    pub fn new(centroids: Centroids, previous: Option<&Centroids>) -> Self {
-        let margin = Margin::new(&centroids);
-        let movement = Movement::new(&centroids, previous);
-        let origin = vec![0.0; centroids.dimension()];
-        Self { centroids, margin, movement, origin }
+    pub fn new(centroids: Centroids, previous: Option<&Self>) -> Self {
+        let (layout, unit) = match previous {
+            Some(previous) => (previous.layout.clone(), previous.unit),
+            None => (Arc::new(Layout::new(&centroids)), Unit::new(&centroids)),
+        };
+        let values: Vec<f32> = layout.ids.iter().flat_map(|&id| centroids.row(id as usize)).copied().collect();
+        let panels = Panels::new(centroids.dimension(), &values);
+        let margin = Margin::new(&centroids, unit);
+        let before = previous.map(|previous| &previous.centroids);
+        let movement = Movement::new(&centroids, before, &layout, &panels, &margin, unit);
+        Self { centroids, layout, unit, panels, margin, movement }
+    }
+
+    /// Lower bounds per row for `k` centroids of `d` columns. A row's bounds take 8 bytes and twice this number.
+    pub fn stride(k: usize, d: usize) -> usize {
+        stride(k, d)
     }
 
     /// The centroids of this pass.
@@ -148,49 +172,52 @@ impl Pruner {
         &self.centroids
     }
 
+    fn check(&self, bounds: &RowBounds<'_>) {
+        let n = bounds.labels.len();
+        let stride = self.movement.groups.len();
+        assert!(bounds.upper.len() == n && bounds.lower.len() == n * stride, "bounds of different lengths");
+    }
+
     /// A first pass: the labels and bounds of all rows, whatever was there.
     ///
     /// # Panics
     /// If the shapes do not agree.
     pub fn fresh(&self, rows: &[f32], bounds: &mut RowBounds<'_>, buffers: &mut PruneBuffers) {
-        bounds.check();
+        self.check(bounds);
+        let d = self.centroids.dimension();
         let n = bounds.labels.len();
-        let PruneBuffers { open, squares, scores, .. } = buffers;
-        scores.resize(n, [0.0; 2]);
-        kernel::assign_scores(self.centroids.panels(), rows, bounds.labels, scores);
-        open.clear();
-        open.extend(0..n as u32);
-        kernel::distances(&self.centroids, rows, bounds.labels, open, squares);
-        for (i, (&square, &scores)) in squares.iter().zip(&*scores).enumerate() {
-            (bounds.upper[i], bounds.lower[i]) = self.bounds(bounds.labels[i], square, scores);
+        assert_eq!(rows.len(), n * d, "rows and labels disagree");
+        bounds.lower.fill(u16::MAX);
+        for first in (0..n).step_by(TOGETHER) {
+            let count = TOGETHER.min(n - first);
+            buffers.open.clear();
+            buffers.open.extend(first as u32..(first + count) as u32);
+            let all = 0..count as u32;
+            buffers.groups.resize_with(self.layout.groups(), Vec::new);
+            for list in &mut buffers.groups {
+                list.clear();
+                list.extend(all.clone());
+            }
+            self.compete(rows, buffers);
+            for (&i, winner) in buffers.open.iter().zip(&buffers.winners) {
+                bounds.labels[i as usize] = winner.label;
+            }
+            kernel::distances(&self.centroids, rows, bounds.labels, &buffers.open, &mut buffers.squares);
+            self.conclude(bounds, buffers);
         }
     }
 
     /// Lets the bounds follow the centroids' movement, without a look at the rows, and lists the rows whose label may have
     /// changed (ascending positions). All others keep the label, which is the one that the kernel would give.
     ///
-    /// If the pruner was made without previous centroids, all rows are listed. The lower bounds of listed rows stay those
-    /// for the previous centroids, for [`Self::settle`] to look at: it must follow, with the same list.
+    /// The pruner must have been made with the previous one. [`Self::settle`] must follow, with the same list.
     ///
     /// # Panics
     /// If the shapes do not agree, or a label is k or more.
     pub fn drift(&self, bounds: &mut RowBounds<'_>, survivors: &mut Vec<u32>) {
-        bounds.check();
-        let n = bounds.labels.len();
+        self.check(bounds);
         survivors.clear();
-        survivors.resize(n, 0);
-        let mut count = 0;
-        let rows = bounds.labels.iter().zip(bounds.upper.iter_mut()).zip(bounds.lower.iter_mut());
-        for (position, ((&label, upper), lower)) in (0u32..).zip(rows) {
-            *upper = self.movement.upper(label, *upper);
-            let after = self.movement.lower(label, *lower, *upper);
-            let holds = self.margin.holds(label, *upper, after);
-            *lower = if holds { after } else { *lower };
-            // Written in any case and kept if the row is open: there is no branch to guess.
-            survivors[count] = position;
-            count += usize::from(!holds);
-        }
-        survivors.truncate(count);
+        kernel::drift(&self.movement, &self.margin, bounds.labels, bounds.upper, bounds.lower, survivors);
     }
 
     /// Decides the rows that [`Self::drift`] listed, and appends the position and the old label of each whose label changed.
@@ -205,161 +232,110 @@ impl Pruner {
         changes: &mut Vec<(u32, u32)>,
         buffers: &mut PruneBuffers,
     ) {
-        bounds.check();
+        self.check(bounds);
         let d = self.centroids.dimension();
-        let n = bounds.labels.len();
-        assert_eq!(rows.len(), n * d, "rows and labels disagree");
-        let centroids = &self.centroids;
-        let PruneBuffers { open, squares, rows: copied, labels, scores } = buffers;
-        let row = |position: u32| &rows[position as usize * d..][..d];
-        open.clear();
-        // Exact distances first, if a sample of them decides enough.
-        open.extend(survivors.iter().step_by((survivors.len() / SAMPLE).max(1)));
-        kernel::distances(centroids, rows, bounds.labels, open, squares);
-        let decided = |(&position, &square): (&u32, &f64)| self.tight(bounds, position, square).2;
-        let decided = open.iter().zip(&*squares).filter(|&at| decided(at)).count();
-        let tight = survivors.len() < 2 * SAMPLE || decided >= open.len() / 8;
-        open.clear();
-        open.extend_from_slice(survivors);
-        if tight {
-            kernel::distances(centroids, rows, bounds.labels, open, squares);
-            self.tighten(rows, bounds, open, squares, (copied, labels, scores));
-        }
-        // If nearly all are open, copying would cost more than the few rows that are decided for nothing.
-        let whole = open.len() > n / 8 * 7;
-        if whole {
-            labels.resize(n, 0);
-            scores.resize(n, [0.0; 2]);
-            kernel::assign_scores(centroids.panels(), rows, labels, scores);
-        }
-        let mut known = std::mem::take(squares);
-        for (c, open) in open.chunks(TOGETHER).enumerate() {
-            if !whole {
-                copied.clear();
-                for &position in open {
-                    copied.extend_from_slice(row(position));
-                }
-                labels.resize(open.len(), 0);
-                scores.resize(open.len(), [0.0; 2]);
-                kernel::assign_scores(centroids.panels(), copied, labels, scores);
-            }
-            let place = |at: usize, position: u32| if whole { position as usize } else { at };
-            let squares = if tight { &mut known[c * TOGETHER..][..open.len()] } else { &mut [] };
-            for (at, &position) in open.iter().enumerate() {
-                let label = labels[place(at, position)];
-                let old = std::mem::replace(&mut bounds.labels[position as usize], label);
-                if label != old {
-                    changes.push((position, old));
-                    if let Some(square) = squares.get_mut(at) {
-                        *square = squared_distance(row(position), centroids.row(label as usize));
-                    }
-                }
-            }
-            let squares = if tight {
-                squares
-            } else {
-                kernel::distances(centroids, rows, bounds.labels, open, &mut known);
-                known.as_mut_slice()
-            };
-            for (at, (&position, &square)) in open.iter().zip(&*squares).enumerate() {
+        assert_eq!(rows.len(), bounds.labels.len() * d, "rows and labels disagree");
+        for survivors in survivors.chunks(TOGETHER) {
+            kernel::distances(&self.centroids, rows, bounds.labels, survivors, &mut buffers.squares);
+            self.tighten(bounds, survivors, buffers);
+            self.compete(rows, buffers);
+            let winners = buffers.open.iter().zip(&mut buffers.squares).zip(&buffers.winners);
+            for ((&position, square), winner) in winners {
                 let i = position as usize;
-                let scores = scores[place(at, position)];
-                (bounds.upper[i], bounds.lower[i]) = self.bounds(bounds.labels[i], square, scores);
+                let old = std::mem::replace(&mut bounds.labels[i], winner.label);
+                if old != winner.label {
+                    changes.push((position, old));
+                    *square = squared_distance(&rows[i * d..][..d], self.centroids.row(winner.label as usize));
+                }
             }
+            self.conclude(bounds, buffers);
         }
-        *squares = known;
     }
 
-    /// The bounds of an open row from the exact square of its distance, and whether they decide.
-    #[inline(always)]
-    fn tight(&self, bounds: &RowBounds<'_>, position: u32, square: f64) -> (f32, f32, bool) {
-        let i = position as usize;
-        let label = bounds.labels[i];
-        let upper = upper_from_square(square, self.centroids.dimension());
-        let lower = self.movement.lower(label, bounds.lower[i], upper);
-        (upper, lower, self.margin.holds(label, upper, lower))
-    }
-
-    /// Decides open rows by their exact distances, whose squares are given, and by those of the centroids that moved
-    /// farthest, where only these can be nearer. Keeps the others.
-    fn tighten(
-        &self,
-        rows: &[f32],
-        bounds: &mut RowBounds<'_>,
-        open: &mut Vec<u32>,
-        squares: &mut Vec<f64>,
-        (copied, labels, scores): (&mut Vec<f32>, &mut Vec<u32>, &mut Vec<[f32; 2]>),
-    ) {
+    /// Decides what the exact distances, whose squares are given, decide. Notes which groups may take the others.
+    fn tighten(&self, bounds: &mut RowBounds<'_>, survivors: &[u32], buffers: &mut PruneBuffers) {
         let d = self.centroids.dimension();
-        let movement = &self.movement;
-        let mut count = 0;
-        for at in 0..open.len() {
-            let (position, square) = (open[at], squares[at]);
-            let (upper, lower, holds) = self.tight(bounds, position, square);
+        let stride = self.movement.groups.len();
+        let PruneBuffers { squares, open, groups, .. } = buffers;
+        groups.resize_with(self.layout.groups(), Vec::new);
+        groups.iter_mut().for_each(Vec::clear);
+        open.clear();
+        for at in 0..survivors.len() {
+            let (position, square) = (survivors[at], squares[at]);
             let i = position as usize;
+            let label = bounds.labels[i];
+            let upper = upper_from_square(square, d);
             bounds.upper[i] = upper;
-            bounds.lower[i] = if holds { lower } else { bounds.lower[i] };
-            (open[count], squares[count]) = (position, square);
-            count += usize::from(!holds);
-        }
-        open.truncate(count);
-        squares.truncate(count);
-
-        let row = |i: usize| &rows[i * d..][..d];
-        let mut chosen = Vec::new();
-        for movers in &movement.movers {
-            // A handful is left to the rest.
-            if open.len() < SAMPLE {
-                break;
+            let (radius, reach) = self.margin.units(label, upper);
+            let lower = &mut bounds.lower[i * stride..][..stride];
+            let near = self.movement.near(label).as_flattened();
+            let mut below = 0u64;
+            for (g, (lower, near)) in lower.iter_mut().zip(near).enumerate() {
+                *lower = near.saturating_sub(radius).max(*lower);
+                below |= u64::from(*lower < reach) << g;
             }
-            let eligible = |i: usize| {
-                let (label, upper) = (bounds.labels[i], bounds.upper[i]);
-                self.margin.holds(label, upper, movement.rest(movers, label, bounds.lower[i]))
-            };
-            chosen.clear();
-            chosen.extend((0..open.len() as u32).filter(|&at| eligible(open[at as usize] as usize)));
-            if chosen.len() < 16 {
+            if below == 0 {
                 continue;
             }
-            for chosen in chosen.chunks(TOGETHER) {
-                copied.clear();
-                for &at in chosen {
-                    copied.extend_from_slice(row(open[at as usize] as usize));
-                }
-                labels.resize(chosen.len(), 0);
-                scores.resize(chosen.len(), [0.0; 2]);
-                kernel::assign_scores(movers.centroids.panels(), copied, labels, scores);
-                for ((&at, &best), &scores) in chosen.iter().zip(&*labels).zip(&*scores) {
-                    let i = open[at as usize] as usize;
-                    let (label, upper) = (bounds.labels[i], bounds.upper[i]);
-                    let score = f64::from(if movers.ids[best as usize] == label { scores[1] } else { scores[0] });
-                    let length = squared_distance(row(i), &self.origin);
-                    let less = 2.0 * score + 0.5 * self.margin.width(label, upper);
-                    let lower = lower_from_square(length, less, d).min(movement.rest(movers, label, bounds.lower[i]));
-                    if self.margin.holds(label, upper, lower) {
-                        bounds.lower[i] = lower;
-                        open[at as usize] = DECIDED;
+            // The row's own score is needed in any case.
+            below |= 1 << self.layout.group[label as usize];
+            let place = open.len();
+            while below != 0 {
+                groups[below.trailing_zeros() as usize].push(place as u32);
+                below &= below - 1;
+            }
+            squares[place] = square;
+            open.push(position);
+        }
+        squares.truncate(open.len());
+    }
+
+    /// Looks at the groups of the open rows.
+    fn compete(&self, rows: &[f32], buffers: &mut PruneBuffers) {
+        let stride = self.movement.groups.len();
+        let PruneBuffers { open, winners, scores, groups, positions, tops, .. } = buffers;
+        winners.clear();
+        winners.resize(open.len(), Winner::NONE);
+        scores.clear();
+        scores.resize(open.len() * stride, f32::NAN);
+        for (g, places) in groups.iter().enumerate() {
+            positions.clear();
+            positions.extend(places.iter().map(|&place| open[place as usize]));
+            tops.resize(places.len(), Top::NONE);
+            for panel in g * self.layout.panels..((g + 1) * self.layout.panels).min(self.panels.count()) {
+                kernel::tops(&self.panels, panel, rows, positions, tops);
+                let ids = &self.layout.ids[panel * WIDTH..];
+                for (&place, top) in places.iter().zip(&*tops) {
+                    let winner = &mut winners[place as usize];
+                    let best = &mut scores[place as usize * stride + g];
+                    let label = ids[top.lane as usize];
+                    // Comparisons with no best yet, which is not a number, are false.
+                    if top.best > winner.score || (top.best == winner.score && label < winner.label) {
+                        let second = if *best > top.second { *best } else { top.second };
+                        *winner = Winner { score: top.best, label, group: g as u32, second };
+                    } else if winner.group == g as u32 && top.best > winner.second {
+                        winner.second = top.best;
                     }
+                    *best = if *best >= top.best { *best } else { top.best };
                 }
             }
-            let mut count = 0;
-            for at in 0..open.len() {
-                (open[count], squares[count]) = (open[at], squares[at]);
-                count += usize::from(open[at] != DECIDED);
-            }
-            open.truncate(count);
-            squares.truncate(count);
         }
     }
 
-    /// The bounds of a row, from the square of its distance to its centroid and the kernel's two best scores.
-    fn bounds(&self, label: u32, square: f64, scores: [f32; 2]) -> (f32, f32) {
+    /// The bounds of the open rows, from the squares of their distances and the scores of the groups looked at.
+    fn conclude(&self, bounds: &mut RowBounds<'_>, buffers: &mut PruneBuffers) {
         let d = self.centroids.dimension();
-        let upper = upper_from_square(square, d);
-        if self.centroids.len() == 1 {
-            return (upper, f32::INFINITY);
+        let stride = self.movement.groups.len();
+        let PruneBuffers { squares, open, winners, scores, .. } = buffers;
+        let rows = open.iter().zip(squares).zip(winners).zip(scores.chunks_exact_mut(stride));
+        for (((&position, square), winner), scores) in rows {
+            let i = position as usize;
+            let label = winner.label;
+            let upper = upper_from_square(*square, d);
+            bounds.upper[i] = upper;
+            scores[winner.group as usize] = winner.second;
+            let base = least_square(*square, d) + 2.0 * f64::from(winner.score) - self.margin.width(label, upper);
+            kernel::excluded(base, scores, self.unit.factor(), &mut bounds.lower[i * stride..][..stride]);
         }
-        let gap = 2.0 * (f64::from(scores[0]) - f64::from(scores[1]));
-        (upper, lower_from_square(square + gap, self.margin.width(label, upper), d))
     }
 }

@@ -1,54 +1,40 @@
 //! How bounds follow the movement of centroids.
 
-use rayon::prelude::*;
-
-use super::margin::{limited, lower_from_square, upper_from_square};
+use super::layout::{LANES, Layout};
+use super::margin::{Margin, limited, upper_from_square};
+use super::units::Unit;
 use super::{Centroids, squared_distance};
-use crate::kmeans::kernel::WIDTH;
+use crate::kmeans::kernel::{self, Panels, Top};
 
 /// Distances between centroids are computed up to this many.
-const MOST: usize = 1024;
-/// Below so many numbers in all centroids, the kernel is quicker than to look at the far movers first. Tests always do.
-const WORTH: usize = if cfg!(test) { 1 } else { 8192 };
-/// Numbers of far movers that are tried.
-const LEVELS: usize = 8;
-/// Cover the rounding of one sum or difference in `f32`.
+const MOST: usize = 2048;
+/// Covers the rounding of one sum in `f32`.
 const UP: f32 = 1.0 + 1.0 / (1u32 << 22) as f32;
-const DOWN: f32 = 1.0 - 1.0 / (1u32 << 22) as f32;
 
-/// What happened around a centroid. Entry i is about the `t_i` centroids that moved farthest.
+/// The movement of all centroids since the pass before, and where they are now.
 #[derive(Clone, Debug)]
-struct Around {
-    /// At most the distance from this centroid to the nearest of these.
-    near: [f32; LEVELS],
-    /// At least the movement of every other one that is not among these; minus infinity if there is none.
-    rest: [f32; LEVELS],
-    /// At least its own movement.
-    own: f32,
-}
-
-/// The movement of all centroids since the pass before.
-#[derive(Clone, Debug)]
-pub(super) struct Movement {
-    around: Vec<Around>,
-    /// For some levels, fewest first, the centroids that moved farthest.
-    pub(super) movers: Vec<Movers>,
-}
-
-/// The centroids that moved farthest.
-#[derive(Clone, Debug)]
-pub(super) struct Movers {
-    level: usize,
-    /// Their indices, ascending.
-    pub(super) ids: Vec<u32>,
-    pub(super) centroids: Centroids,
+pub(crate) struct Movement {
+    /// At least each centroid's movement.
+    own: Vec<f32>,
+    /// At least the movement of each group's centroids, in units.
+    pub(crate) groups: Vec<u16>,
+    /// At most the distance of each centroid to another one of each group, in units, one line per centroid.
+    near: Vec<u16>,
 }
 
 impl Movement {
     /// Without previous centroids, all have moved infinitely far.
-    pub(super) fn new(centroids: &Centroids, previous: Option<&Centroids>) -> Self {
+    pub(super) fn new(
+        centroids: &Centroids,
+        previous: Option<&Centroids>,
+        layout: &Layout,
+        panels: &Panels,
+        margin: &Margin,
+        unit: Unit,
+    ) -> Self {
         let (k, d) = (centroids.len(), centroids.dimension());
-        let moves: Vec<f32> = match previous {
+        let stride = layout.groups().next_multiple_of(LANES);
+        let own: Vec<f32> = match previous {
             None => vec![f32::INFINITY; k],
             Some(previous) => {
                 assert!(previous.len() == k && previous.dimension() == d, "centroids of different shapes");
@@ -56,79 +42,68 @@ impl Movement {
                 pairs.map(|(a, b)| if a == b { 0.0 } else { upper_from_square(squared_distance(a, b), d) }).collect()
             }
         };
-        let mut order: Vec<u32> = (0..k as u32).collect();
-        order.sort_by(|&a, &b| moves[b as usize].total_cmp(&moves[a as usize]));
-        let known = previous.is_some() && k <= MOST;
-        let tops = [0, 1, k >> 6, k >> 4, k >> 3, k >> 2, k >> 1, k];
-        let around = (0..k)
-            .into_par_iter()
-            .map(|a| {
-                let (mut near, mut rest) = ([f32::INFINITY; LEVELS], [f32::NEG_INFINITY; LEVELS]);
-                let (mut nearest, mut seen) = (f64::INFINITY, 0);
-                for (level, &top) in tops.iter().enumerate() {
-                    for &j in order.get(seen..top).unwrap_or_default() {
-                        if j as usize != a {
-                            let square =
-                                if known { squared_distance(centroids.row(a), centroids.row(j as usize)) } else { 0.0 };
-                            nearest = nearest.min(square);
-                        }
-                        if !known {
-                            break;
-                        }
-                    }
-                    seen = seen.max(top);
-                    near[level] =
-                        if nearest < f64::INFINITY { lower_from_square(nearest, 0.0, d) } else { f32::INFINITY };
-                    if let Some(&j) = order[seen..].iter().find(|&&j| j as usize != a) {
-                        rest[level] = moves[j as usize];
-                    }
-                }
-                Around { near, rest, own: moves[a] }
-            })
-            .collect::<Vec<_>>();
-        let mut movers: Vec<Movers> = Vec::new();
-        let mut most = 0;
-        for (level, &top) in tops.iter().enumerate() {
-            most = most.max(top);
-            if previous.is_none() || k * d < WORTH || most == 0 || most > k / 4 {
-                continue;
-            }
-            // As many panels take as long: only the most movers of these.
-            movers.pop_if(|last| last.ids.len().div_ceil(WIDTH) == most.div_ceil(WIDTH));
-            let mut ids = order[..most].to_vec();
-            ids.sort_unstable();
-            let values = ids.iter().flat_map(|&j| centroids.row(j as usize)).copied().collect();
-            movers.push(Movers { level, ids, centroids: Centroids::new(d, values) });
+        let mut groups = vec![0; stride];
+        for (&moved, &group) in own.iter().zip(&layout.group) {
+            let moved = if moved == 0.0 { 0 } else { unit.above(moved.into()) };
+            groups[group as usize] = moved.max(groups[group as usize]);
         }
-        Self { movers, around }
+        let near = if previous.is_some() && k <= MOST {
+            distances(centroids, layout, panels, margin, unit, stride)
+        } else {
+            vec![0; k * stride]
+        };
+        Self { own, groups, near }
     }
 
     /// The upper bound of a row after the movement.
     #[inline(always)]
-    pub(super) fn upper(&self, label: u32, upper: f32) -> f32 {
-        limited((upper + self.around[label as usize].own) * UP)
+    pub(crate) fn upper(&self, label: u32, upper: f32) -> f32 {
+        limited((upper + self.own[label as usize]) * UP)
     }
 
-    /// The lower bound of a row after the movement, from that before and the upper bound after.
+    /// The line of a centroid in the table of distances.
     #[inline(always)]
-    pub(super) fn lower(&self, label: u32, lower: f32, upper: f32) -> f32 {
-        let around = &self.around[label as usize];
-        let mut least = [0.0; LEVELS];
-        for (level, least) in least.iter_mut().enumerate() {
-            let (others, movers) = (lower - around.rest[level], around.near[level] - upper);
-            // If `movers` is not a number, there are none.
-            *least = if movers < others { movers } else { others };
+    pub(crate) fn near(&self, label: u32) -> &[[u16; LANES]] {
+        let stride = self.groups.len();
+        self.near[label as usize * stride..][..stride].as_chunks().0
+    }
+}
+
+/// Lower bounds of the distance of each centroid to another one of each group, by the kernel, as for rows.
+fn distances(
+    centroids: &Centroids,
+    layout: &Layout,
+    panels: &Panels,
+    margin: &Margin,
+    unit: Unit,
+    stride: usize,
+) -> Vec<u16> {
+    let k = centroids.len();
+    let rows: Vec<u32> = (0..k as u32).collect();
+    let mut tops = vec![Top::NONE; k];
+    let mut scores = vec![f32::NAN; k * stride];
+    // A centroid's own score; where another is as good, nothing is known.
+    let mut own = vec![f32::NAN; k];
+    for panel in 0..panels.count() {
+        let group = panel / layout.panels;
+        kernel::tops(panels, panel, centroids.values(), &rows, &mut tops);
+        let ids = &layout.ids[panel * kernel::WIDTH..];
+        for (i, top) in tops.iter().enumerate() {
+            let itself = ids[top.lane as usize] as usize == i;
+            if itself {
+                own[i] = top.best;
+            }
+            let score = &mut scores[i * stride + group];
+            *score = score.max(if itself { top.second } else { top.best });
         }
-        let greater = |a: f32, b: f32| if a > b { a } else { b };
-        let four: [f32; 4] = std::array::from_fn(|i| greater(least[i], least[i + 4]));
-        let best = greater(greater(four[0], four[2]), greater(four[1], four[3]));
-        let best = greater(best, 0.0);
-        best * DOWN
     }
-
-    /// A lower bound of a row's distance to all other centroids but `movers`, from the lower bound before the movement.
-    #[inline(always)]
-    pub(super) fn rest(&self, movers: &Movers, label: u32, lower: f32) -> f32 {
-        ((lower - self.around[label as usize].rest[movers.level]) * DOWN).max(0.0)
+    let mut near = vec![0; k * stride];
+    let lines = near.chunks_exact_mut(stride).zip(scores.chunks_exact(stride));
+    for ((id, own), (near, scores)) in (0u32..).zip(own).zip(lines) {
+        let base = 2.0 * f64::from(own) - margin.width(id, 0.0);
+        if !own.is_nan() {
+            kernel::excluded(base, scores, unit.factor(), near);
+        }
     }
+    near
 }

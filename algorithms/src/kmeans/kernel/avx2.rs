@@ -5,8 +5,8 @@
 
 use std::arch::x86_64::*;
 
-use super::Two;
 use super::panels::{Ahead, Panel, Panels, WIDTH};
+use super::{Top, Two};
 
 /// Rows per tile.
 const ROWS: usize = 6;
@@ -16,28 +16,25 @@ const CHUNK: usize = 240;
 /// The scores of `R` rows for one panel, centroids 0..8 and 8..16.
 ///
 /// # Safety
-/// `rows` must point to `R` rows of as many numbers as the panel has columns.
+/// `rows` must point to rows of as many numbers as the panel has columns.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-unsafe fn tile<const R: usize>(panel: Panel<'_>, rows: *const f32) -> [[__m256; 2]; R] {
-    let d = panel.columns.len();
+unsafe fn tile<const R: usize>(panel: Panel<'_>, rows: [*const f32; R]) -> [[__m256; 2]; R] {
     let bias = panel.bias.0.as_ptr();
     // SAFETY: a lane holds sixteen numbers and is aligned to 64 bytes.
     let start = unsafe { [_mm256_load_ps(bias), _mm256_load_ps(bias.wrapping_add(8))] };
     let mut sums = [start; R];
-    let mut x = rows;
-    for column in panel.columns {
+    for (j, column) in panel.columns.iter().enumerate() {
         let column = column.0.as_ptr();
         // SAFETY: a lane holds sixteen numbers and is aligned to 64 bytes.
         let c = unsafe { [_mm256_load_ps(column), _mm256_load_ps(column.wrapping_add(8))] };
-        for (r, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: `x` is at most `d - 1` numbers into the first row, so this is within the rows the caller promises.
-            let x = unsafe { _mm_load_ss(x.wrapping_add(r.wrapping_mul(d))) };
+        for (sum, row) in sums.iter_mut().zip(rows) {
+            // SAFETY: `j` is less than the number of columns, so this is within the row the caller promises.
+            let x = unsafe { _mm_load_ss(row.wrapping_add(j)) };
             let x = _mm256_broadcastss_ps(x);
             sum[0] = _mm256_fmadd_ps(x, c[0], sum[0]);
             sum[1] = _mm256_fmadd_ps(x, c[1], sum[1]);
         }
-        x = x.wrapping_add(1);
     }
     sums
 }
@@ -87,50 +84,26 @@ impl Best {
     }
 }
 
-/// The two best scores of each of eight lanes so far, and whose the best is.
-#[derive(Clone, Copy)]
-struct BestTwo {
-    best: Best,
-    second: __m256,
-}
-
-impl BestTwo {
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    fn none() -> Self {
-        Self { best: Best::none(), second: _mm256_set1_ps(f32::NEG_INFINITY) }
+/// The two best of a panel's scores.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+pub(super) fn top(scores: [__m256; 2]) -> Top {
+    let (mut high, mut low) = (_mm256_max_ps(scores[0], scores[1]), _mm256_min_ps(scores[0], scores[1]));
+    macro_rules! with {
+        ($permute:expr) => {{
+            let (other_high, other_low) = ($permute(high), $permute(low));
+            // Of four numbers, the greater in each of two pairs known: the two greatest.
+            let between = _mm256_min_ps(high, other_high);
+            high = _mm256_max_ps(high, other_high);
+            low = _mm256_max_ps(between, _mm256_max_ps(low, other_low));
+        }};
     }
-
-    /// As [`Best::take`].
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    fn take(&mut self, scores: [__m256; 2], labels: [__m256i; 2]) {
-        let high = _mm256_max_ps(scores[1], scores[0]);
-        let low = _mm256_min_ps(scores[1], scores[0]);
-        // Of four numbers, the greater in each of two pairs known: the second greatest.
-        let low = _mm256_max_ps(low, _mm256_min_ps(high, self.best.score));
-        self.second = _mm256_max_ps(self.second, low);
-        self.best.take(scores, labels);
-    }
-
-    /// The two best scores of all lanes.
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    fn scores(self) -> [f32; 2] {
-        let (mut high, mut low) = (self.best.score, self.second);
-        macro_rules! with {
-            ($permute:expr) => {{
-                let (other_high, other_low) = ($permute(high), $permute(low));
-                let between = _mm256_min_ps(high, other_high);
-                high = _mm256_max_ps(high, other_high);
-                low = _mm256_max_ps(between, _mm256_max_ps(low, other_low));
-            }};
-        }
-        with!(|v| _mm256_permute2f128_ps::<1>(v, v));
-        with!(|v| _mm256_permute_ps::<0b01_00_11_10>(v));
-        with!(|v| _mm256_permute_ps::<0b10_11_00_01>(v));
-        [_mm256_cvtss_f32(high), _mm256_cvtss_f32(low)]
-    }
+    with!(|v| _mm256_permute2f128_ps::<1>(v, v));
+    with!(|v| _mm256_permute_ps::<0b01_00_11_10>(v));
+    with!(|v| _mm256_permute_ps::<0b10_11_00_01>(v));
+    let best = |scores| _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(scores, high)) as u32;
+    let lane = (best(scores[0]) | best(scores[1]) << 8).trailing_zeros();
+    Top { best: _mm256_cvtss_f32(high), second: _mm256_cvtss_f32(low), lane }
 }
 
 /// Runs `$body` for each tile of a chunk of `$n` rows, with `$r` the tile's first row and `$scores` its scores.
@@ -143,7 +116,9 @@ macro_rules! tiles {
             ($R:literal, $first:expr) => {{
                 let $r: usize = $first;
                 // SAFETY: the tile ends at or before row `n`, and `rows` holds `n` rows.
-                let $scores = unsafe { tile::<$R>(panel, rows.as_ptr().wrapping_add($r.wrapping_mul(d))) };
+                let $scores = unsafe {
+                    tile::<$R>(panel, std::array::from_fn(|i| rows.as_ptr().wrapping_add(($r + i).wrapping_mul(d))))
+                };
                 $body
             }};
         }
@@ -191,31 +166,24 @@ pub(super) fn assign(panels: &Panels, rows: &[f32], labels: &mut [u32]) {
     }
 }
 
-/// See [`super::assign_scores`].
+/// See [`super::tops`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn assign_scores(panels: &Panels, rows: &[f32], labels: &mut [u32], scores: &mut [[f32; 2]]) {
-    let d = panels.dimension();
-    let most = panels.chunk(ROWS, CHUNK);
-    let mut best = [BestTwo::none(); CHUNK];
-    let blocks = rows.chunks(most * d).zip(labels.chunks_mut(most)).zip(scores.chunks_mut(most));
-    for ((rows, labels), top) in blocks {
-        let n = labels.len();
-        best[..n].fill(BestTwo::none());
-        let mut ahead = Ahead::new(panels, rows, ROWS, 1);
-        for panel in panels.iter() {
-            let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-            let low = _mm256_add_epi32(_mm256_set1_epi32(panel.first as i32), lanes);
-            let ids = [low, _mm256_add_epi32(low, _mm256_set1_epi32(8))];
-            tiles!(panel, rows, n, |first, scores| {
-                ahead.fetch();
-                for (best, scores) in best[first..][..scores.len()].iter_mut().zip(scores) {
-                    best.take(scores, ids);
-                }
-            });
+pub(super) fn tops(panel: Panel<'_>, rows: &[f32], positions: &[u32], tops: &mut [Top]) {
+    let d = panel.columns.len();
+    let row = |position: u32| rows[position as usize * d..][..d].as_ptr();
+    let (tiles, rest) = positions.as_chunks::<ROWS>();
+    let (tops, rest_tops) = tops.as_chunks_mut::<ROWS>();
+    for (&positions, tops) in tiles.iter().zip(tops) {
+        // SAFETY: each pointer is that of a row's slice, which has as many numbers as the panel has columns.
+        let scores = unsafe { tile(panel, positions.map(row)) };
+        for (place, scores) in tops.iter_mut().zip(scores) {
+            *place = top(scores);
         }
-        for ((label, top), best) in labels.iter_mut().zip(top).zip(&best) {
-            (*label, *top) = (best.best.label(), best.scores());
-        }
+    }
+    for (&position, place) in rest.iter().zip(rest_tops) {
+        // SAFETY: as above.
+        let [scores] = unsafe { tile(panel, [row(position)]) };
+        *place = top(scores);
     }
 }
 

@@ -6,6 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::panels::{Ahead, Panel, Panels};
+use super::{Top, avx2};
 
 /// Rows per tile.
 const ROWS: usize = 12;
@@ -153,5 +154,58 @@ pub(super) fn assign(panels: &Panels, rows: &[f32], labels: &mut [u32]) {
         for (label, best) in labels.iter_mut().zip(best) {
             *label = best.label();
         }
+    }
+}
+
+/// Rows per tile of [`tops`], as many as there are registers for their places.
+const SCATTERED: usize = 12;
+
+/// The scores of `R` rows, wherever they are, for one panel.
+///
+/// # Safety
+/// `rows` must point to rows of as many numbers as the panel has columns.
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn scattered<const R: usize>(panel: Panel<'_>, rows: [*const f32; R]) -> [__m512; R] {
+    // SAFETY: a lane holds sixteen numbers and is aligned to 64 bytes.
+    let mut sums = [unsafe { _mm512_load_ps(panel.bias.0.as_ptr()) }; R];
+    for (j, column) in panel.columns.iter().enumerate() {
+        // SAFETY: as above.
+        let c = unsafe { _mm512_load_ps(column.0.as_ptr()) };
+        for (sum, row) in sums.iter_mut().zip(rows) {
+            // SAFETY: `j` is less than the number of columns, so this is within the row the caller promises.
+            let x = unsafe { _mm_load_ss(row.wrapping_add(j)) };
+            *sum = _mm512_fmadd_ps(_mm512_broadcastss_ps(x), c, *sum);
+        }
+    }
+    sums
+}
+
+/// The two best of a panel's scores.
+#[target_feature(enable = "avx512f,avx2,fma")]
+#[inline]
+fn top(scores: __m512) -> Top {
+    let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(scores)));
+    avx2::top([_mm512_castps512_ps256(scores), upper])
+}
+
+/// See [`super::tops`].
+#[target_feature(enable = "avx512f,avx2,fma")]
+pub(super) fn tops(panel: Panel<'_>, rows: &[f32], positions: &[u32], tops: &mut [Top]) {
+    let d = panel.columns.len();
+    let row = |position: u32| rows[position as usize * d..][..d].as_ptr();
+    let (tiles, rest) = positions.as_chunks::<SCATTERED>();
+    let (tops, rest_tops) = tops.as_chunks_mut::<SCATTERED>();
+    for (&positions, tops) in tiles.iter().zip(tops) {
+        // SAFETY: each pointer is that of a row's slice, which has as many numbers as the panel has columns.
+        let scores = unsafe { scattered(panel, positions.map(row)) };
+        for (place, scores) in tops.iter_mut().zip(scores) {
+            *place = top(scores);
+        }
+    }
+    for (&position, place) in rest.iter().zip(rest_tops) {
+        // SAFETY: as above.
+        let [scores] = unsafe { scattered(panel, [row(position)]) };
+        *place = top(scores);
     }
 }

@@ -9,7 +9,7 @@
 //! columns in order; vector units only do several such chains side by side. Loops over a single row (quantising,
 //! distances) use no fused operations and a fixed order, so that the compiler may widen them freely.
 //!
-//! This is the only module with `unsafe` code: loads through pointers in the tiles, and calls of functions compiled for
+//! This is the only module with `unsafe` code: loads through pointers in the tiles, prefetches, and calls of functions compiled for
 //! instructions that were found at run time.
 #![allow(unsafe_code)]
 
@@ -17,6 +17,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bounds;
 mod moments;
 mod pairs;
 mod panels;
@@ -26,6 +27,7 @@ mod rows;
 mod tests;
 mod widened;
 
+pub(crate) use bounds::{drift, excluded, units_above};
 pub(crate) use moments::{COARSE_BITS, FINE_BITS, cross_products, squares};
 pub(crate) use pairs::{CHUNK as PAIR_CHUNK, Groups, Trials, distance_sums, trial_distances};
 pub(crate) use panels::{Panels, WIDTH};
@@ -97,33 +99,43 @@ pub(crate) fn assign_at(level: Level, panels: &Panels, rows: &[f32], labels: &mu
     }
 }
 
-/// [`assign`], with the best and the second best score of each row (minus infinity where there is one centroid).
-pub(crate) fn assign_scores(panels: &Panels, rows: &[f32], labels: &mut [u32], scores: &mut [[f32; 2]]) {
-    assign_scores_at(Level::best(), panels, rows, labels, scores);
+/// What a panel says about a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Top {
+    /// The best score.
+    pub(crate) best: f32,
+    /// The best score of the other centroids; minus infinity if there is none.
+    pub(crate) second: f32,
+    /// Whose the best score is: the place in the panel, the lowest where scores are equal.
+    pub(crate) lane: u32,
 }
 
-/// [`assign_scores`] with chosen instructions.
+impl Top {
+    /// Nothing seen yet.
+    pub(crate) const NONE: Self = Self { best: f32::NEG_INFINITY, second: f32::NEG_INFINITY, lane: 0 };
+}
+
+/// What panel `panel` says about some rows, given by their positions.
+pub(crate) fn tops(panels: &Panels, panel: usize, rows: &[f32], positions: &[u32], tops: &mut [Top]) {
+    tops_at(Level::best(), panels, panel, rows, positions, tops);
+}
+
+/// [`tops`] with chosen instructions.
 ///
 /// # Panics
-/// If the machine lacks them, or the shapes do not agree.
-pub(crate) fn assign_scores_at(
-    level: Level,
-    panels: &Panels,
-    rows: &[f32],
-    labels: &mut [u32],
-    scores: &mut [[f32; 2]],
-) {
-    assert_eq!(rows.len(), labels.len() * panels.dimension(), "rows and labels disagree");
-    assert_eq!(labels.len(), scores.len(), "labels and scores disagree");
+/// If the machine lacks them, there is no such panel, or a position is out of range.
+pub(crate) fn tops_at(level: Level, panels: &Panels, panel: usize, rows: &[f32], positions: &[u32], tops: &mut [Top]) {
+    assert_eq!(positions.len(), tops.len(), "positions and results disagree");
     assert!(level.is_available(), "the machine lacks {level:?}");
+    let panel = panels.get(panel);
     match level {
-        Level::Portable => portable::assign_scores(panels, rows, labels, scores),
+        Level::Portable => portable::tops(panel, rows, positions, tops),
         // SAFETY: the machine has these instructions, as was asserted.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { avx2::assign_scores(panels, rows, labels, scores) },
+        Level::Avx2 => unsafe { avx2::tops(panel, rows, positions, tops) },
         // SAFETY: the machine has these instructions, as was asserted. Those of AVX2 come with those of AVX-512.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { avx2::assign_scores(panels, rows, labels, scores) },
+        Level::Avx512 => unsafe { avx512::tops(panel, rows, positions, tops) },
     }
 }
 

@@ -57,14 +57,24 @@ impl Panels {
         self.dimension
     }
 
-    /// The panels in order of their centroids.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Panel<'_>> {
-        self.coefficients.chunks_exact(self.dimension).zip(&self.bias).enumerate().map(|(p, (columns, bias))| Panel {
+    /// Number of panels.
+    pub(crate) fn count(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// Panel `p`.
+    pub(super) fn get(&self, p: usize) -> Panel<'_> {
+        Panel {
             first: p * WIDTH,
             len: (self.len - p * WIDTH).min(WIDTH),
-            bias,
-            columns,
-        })
+            bias: &self.bias[p],
+            columns: &self.coefficients[p * self.dimension..][..self.dimension],
+        }
+    }
+
+    /// The panels in order of their centroids.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Panel<'_>> {
+        (0..self.count()).map(|p| self.get(p))
     }
 
     /// Rows to take through all panels together, a multiple of `tile` and at most `most`.
@@ -114,4 +124,17 @@ impl Ahead {
             self.place = self.place.wrapping_add(WIDTH);
         }
     }
+}
+
+/// Asks for a row, which is needed soon.
+#[inline(always)]
+pub(super) fn prefetch(row: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in row.chunks(WIDTH) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: any address may be prefetched.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = row;
 }

@@ -3,19 +3,19 @@
 //! The loops over a panel's sixteen centroids become vector instructions where the target has a fused multiply-add
 //! (AArch64 does); elsewhere each one is a call of the mathematical library, right but slow.
 
-use super::Two;
 use super::panels::{Lane, Panel, Panels, WIDTH};
+use super::{Top, Two};
 
 /// Rows per tile.
 const ROWS: usize = 4;
 /// Most rows per chunk.
 const CHUNK: usize = 256;
 
-/// The scores of `R` rows for one panel. `rows` holds exactly these rows.
+/// The scores of `R` rows for one panel.
 #[inline(always)]
-fn tile<const R: usize>(panel: Panel<'_>, rows: &[f32]) -> [[f32; WIDTH]; R] {
+fn tile<const R: usize>(panel: Panel<'_>, rows: [&[f32]; R]) -> [[f32; WIDTH]; R] {
     let d = panel.columns.len();
-    let rows: [&[f32]; R] = std::array::from_fn(|r| &rows[r * d..][..d]);
+    let rows = rows.map(|row| &row[..d]);
     let mut sums = [panel.bias.0; R];
     for (j, Lane(column)) in panel.columns.iter().enumerate() {
         for r in 0..R {
@@ -37,13 +37,13 @@ fn chunk(panels: &Panels, rows: &[f32], mut each: impl FnMut(usize, Panel<'_>, &
         let rest = tiles.remainder();
         let mut row = 0;
         for rows in tiles {
-            for scores in &tile::<ROWS>(panel, rows) {
+            for scores in &tile::<ROWS>(panel, std::array::from_fn(|r| &rows[r * d..])) {
                 each(row, panel, scores);
                 row += 1;
             }
         }
         for rows in rest.chunks_exact(d) {
-            each(row, panel, &tile::<1>(panel, rows)[0]);
+            each(row, panel, &tile(panel, [rows])[0]);
             row += 1;
         }
     }
@@ -65,17 +65,31 @@ pub(super) fn assign(panels: &Panels, rows: &[f32], labels: &mut [u32]) {
     }
 }
 
-/// See [`super::assign_scores`].
-pub(super) fn assign_scores(panels: &Panels, rows: &[f32], labels: &mut [u32], scores: &mut [[f32; 2]]) {
-    let most = panels.chunk(ROWS, CHUNK);
-    let blocks = rows.chunks(most * panels.dimension()).zip(labels.chunks_mut(most)).zip(scores.chunks_mut(most));
-    for ((rows, labels), scores) in blocks {
-        let mut top = [Two::NONE; CHUNK];
-        chunk(panels, rows, |row, panel, scores| top[row].take(panel.first, &scores[..panel.len]));
-        for ((label, scores), top) in labels.iter_mut().zip(scores).zip(&top) {
-            (*label, *scores) = (top.labels[0], top.scores);
+/// See [`super::tops`].
+pub(super) fn tops(panel: Panel<'_>, rows: &[f32], positions: &[u32], tops: &mut [Top]) {
+    let d = panel.columns.len();
+    let row = |position: u32| &rows[position as usize * d..][..d];
+    let (tiles, rest) = positions.as_chunks::<ROWS>();
+    let (tops, rest_tops) = tops.as_chunks_mut::<ROWS>();
+    for (&positions, tops) in tiles.iter().zip(tops) {
+        *tops = tile(panel, positions.map(row)).map(top);
+    }
+    for (&position, place) in rest.iter().zip(rest_tops) {
+        *place = top(tile(panel, [row(position)])[0]);
+    }
+}
+
+/// The two best of a panel's scores.
+fn top(scores: [f32; WIDTH]) -> Top {
+    let mut top = Top { best: scores[0], ..Top::NONE };
+    for (lane, &score) in (1..).zip(&scores[1..]) {
+        if score > top.best {
+            top = Top { best: score, second: top.best, lane };
+        } else if score > top.second {
+            top.second = score;
         }
     }
+    top
 }
 
 /// See [`super::assign_two`].

@@ -1,9 +1,23 @@
 //! Loops over the columns of single rows.
 
+use super::panels::prefetch;
 use super::widened::{quantize, widened};
 use crate::fixed::Scale;
 use crate::kmeans::Centroids;
-use crate::lanes::{self, LANES};
+use crate::lanes;
+
+/// Rows are asked for this many positions ahead, where they are scattered.
+const AHEAD: usize = 6;
+
+/// Adds a row's quantised values to sums, by `$add`.
+macro_rules! columns {
+    ($scale:expr, $row:expr, $sums:expr, $add:ident) => {{
+        let limit = $scale.limit();
+        for ((&x, &factor), sum) in $row.iter().zip($scale.factors()).zip(&mut $sums) {
+            *sum = sum.$add(quantize(f64::from(x) * factor, limit));
+        }
+    }};
+}
 
 widened! {
     /// Adds quantised rows to their clusters' sums; gives the quantised sum of their squared distances.
@@ -18,69 +32,14 @@ widened! {
         sums: &mut [i64],
     ) -> i128 {
         let d = centroids.dimension();
-        let limit = scale.limit();
-        let factors = scale.factors();
-        let (whole_factors, rest_factors) = factors.as_chunks::<LANES>();
         let mut inertia = 0i128;
         for (row, &label) in rows.chunks_exact(d).zip(labels) {
-            let centroid = centroids.row(label as usize);
-            let sums = &mut sums[label as usize * d..][..d];
-            let (whole_row, rest_row) = row.as_chunks::<LANES>();
-            let (whole_centroid, rest_centroid) = centroid.as_chunks::<LANES>();
-            let (whole_sums, rest_sums) = sums.as_chunks_mut::<LANES>();
-            let mut squares = [0.0f64; LANES];
-            for (((x, c), f), s) in whole_row.iter().zip(whole_centroid).zip(whole_factors).zip(whole_sums) {
-                for lane in 0..LANES {
-                    let value = f64::from(x[lane]);
-                    let difference = value - f64::from(c[lane]);
-                    squares[lane] += difference * difference;
-                    s[lane] = s[lane].wrapping_add(quantize(value * f[lane], limit));
-                }
-            }
-            let mut rest_squares = [0.0f64; LANES];
-            // Straight-line code for the rest: a loop would be vectorised with masked stores, which some machines do slowly.
-            for (lane, square) in rest_squares.iter_mut().enumerate() {
-                let (Some(&x), Some(&c), Some(&f), Some(s)) =
-                    (rest_row.get(lane), rest_centroid.get(lane), rest_factors.get(lane), rest_sums.get_mut(lane))
-                else {
-                    break;
-                };
-                let value = f64::from(x);
-                let difference = value - f64::from(c);
-                *square = difference * difference;
-                *s = s.wrapping_add(quantize(value * f, limit));
-            }
-            if !rest_row.is_empty() {
-                for (square, rest) in squares.iter_mut().zip(rest_squares) {
-                    *square += rest;
-                }
-            }
-            inertia += i128::from(scale.quantize_distance2(lanes::fold(squares)));
+            columns!(scale, row, sums[label as usize * d..][..d], wrapping_add);
+            let square = lanes::squared_distance(row, centroids.row(label as usize));
+            inertia += i128::from(scale.quantize_distance2(square));
         }
         inertia
     }
-}
-
-/// Adds a row's quantised values to sums, by `$add`.
-macro_rules! columns {
-    ($factors:expr, $limit:expr, $row:expr, $sums:expr, $add:ident) => {{
-        let (whole_factors, rest_factors) = $factors.as_chunks::<LANES>();
-        let (whole_row, rest_row) = $row.as_chunks::<LANES>();
-        let (whole_sums, rest_sums) = $sums.as_chunks_mut::<LANES>();
-        for ((x, f), s) in whole_row.iter().zip(whole_factors).zip(whole_sums) {
-            for lane in 0..LANES {
-                s[lane] = s[lane].$add(quantize(f64::from(x[lane]) * f[lane], $limit));
-            }
-        }
-        // Straight-line code, as in `accumulate`.
-        for lane in 0..LANES {
-            let (Some(&x), Some(&f), Some(s)) = (rest_row.get(lane), rest_factors.get(lane), rest_sums.get_mut(lane))
-            else {
-                break;
-            };
-            *s = s.$add(quantize(f64::from(x) * f, $limit));
-        }
-    }};
 }
 
 widened! {
@@ -89,10 +48,9 @@ widened! {
     /// # Panics
     /// If a label is out of range.
     pub(crate) fn add(scale: &Scale, rows: &[f32], labels: &[u32], sums: &mut [i64]) {
-        let factors = scale.factors();
-        let (d, limit) = (factors.len(), scale.limit());
+        let d = scale.dimension();
         for (row, &label) in rows.chunks_exact(d).zip(labels) {
-            columns!(factors, limit, row, sums[label as usize * d..][..d], wrapping_add);
+            columns!(scale, row, sums[label as usize * d..][..d], wrapping_add);
         }
     }
 }
@@ -103,10 +61,9 @@ widened! {
     /// # Panics
     /// If a label is out of range.
     pub(crate) fn move_row(scale: &Scale, row: &[f32], from: u32, to: u32, sums: &mut [i64]) {
-        let factors = scale.factors();
-        let (d, limit) = (factors.len(), scale.limit());
-        columns!(factors, limit, row, sums[from as usize * d..][..d], wrapping_sub);
-        columns!(factors, limit, row, sums[to as usize * d..][..d], wrapping_add);
+        let d = scale.dimension();
+        columns!(scale, row, sums[from as usize * d..][..d], wrapping_sub);
+        columns!(scale, row, sums[to as usize * d..][..d], wrapping_add);
     }
 }
 
@@ -124,10 +81,15 @@ widened! {
     ) {
         let d = centroids.dimension();
         squares.clear();
-        squares.extend(positions.iter().map(|&position| {
+        squares.resize(positions.len(), 0.0);
+        // No closures: the compiler may leave them outside, without the wide instructions.
+        for (at, (&position, square)) in positions.iter().zip(squares).enumerate() {
+            if let Some(&later) = positions.get(at + AHEAD) {
+                prefetch(&rows[later as usize * d..][..d]);
+            }
             let i = position as usize;
-            lanes::squared_distance(&rows[i * d..][..d], centroids.row(labels[i] as usize))
-        }));
+            *square = lanes::squared_distance(&rows[i * d..][..d], centroids.row(labels[i] as usize));
+        }
     }
 }
 

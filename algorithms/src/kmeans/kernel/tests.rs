@@ -10,7 +10,7 @@
 use proptest::prelude::*;
 
 use super::widened::both;
-use super::{Groups, Level, Trials, accumulate, add, assign_at, assign_scores_at, assign_two_at};
+use super::{Groups, Level, Top, Trials, WIDTH, accumulate, add, assign_at, assign_two_at, tops_at};
 use super::{cross_products, distance_sums, distances, project, squared_distance, squares, trial_distances};
 use crate::fixed::Scale;
 use crate::kmeans::{Centroids, naive};
@@ -34,16 +34,26 @@ fn check(dimension: usize, centroids: &[f32], rows: &[f32]) {
         assign_two_at(level, packed.panels(), rows, &mut best, &mut second);
         assert_eq!(best, first, "{level:?}");
         assert_eq!(second, runner_up, "{level:?}");
-        let mut scores = vec![[f32::NAN; 2]; n];
-        best.fill(7);
-        assign_scores_at(level, packed.panels(), rows, &mut best, &mut scores);
-        assert_eq!(best, first, "{level:?}");
-        for ((row, ranking), scores) in rows.chunks_exact(dimension).zip(&rankings).zip(&scores) {
-            let score = |place: usize| {
-                let of = |&i: &u32| naive::score(row, packed.row(i as usize));
-                ranking.get(place).map_or(f32::NEG_INFINITY, of)
-            };
-            assert_eq!(scores, &[score(0), score(1)], "{level:?}");
+        check_tops(level, &packed, rows);
+    }
+}
+
+/// The tops of each panel, for rows in descending order and with gaps.
+fn check_tops(level: Level, centroids: &Centroids, rows: &[f32]) {
+    let d = centroids.dimension();
+    let positions: Vec<u32> = (0..(rows.len() / d) as u32).rev().filter(|position| position % 5 != 3).collect();
+    let mut tops = vec![Top { best: f32::NAN, second: f32::NAN, lane: 99 }; positions.len()];
+    for panel in 0..centroids.panels().count() {
+        tops_at(level, centroids.panels(), panel, rows, &positions, &mut tops);
+        for (&position, top) in positions.iter().zip(&tops) {
+            let row = &rows[position as usize * d..][..d];
+            let of_panel = centroids.values().chunks_exact(d).skip(panel * WIDTH).take(WIDTH);
+            let scores: Vec<f32> = of_panel.map(|centroid| naive::score(row, centroid)).collect();
+            let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let lane = scores.iter().position(|&score| score == best).unwrap();
+            let others = scores.iter().enumerate().filter(|&(other, _)| other != lane);
+            let second = others.map(|(_, &score)| score).fold(f32::NEG_INFINITY, f32::max);
+            assert_eq!(*top, Top { best, second, lane: lane as u32 }, "{level:?}");
         }
     }
 }
