@@ -106,6 +106,7 @@ def spark(given):
             SparkSession.builder.master(f"local[{given.threads}]")
             .config("spark.driver.memory", "8g")
             .config("spark.ui.enabled", "false")
+            .config("spark.ui.showConsoleProgress", "false")
             .config("spark.driver.host", "127.0.0.1")
             .config("spark.driver.bindAddress", "127.0.0.1")
             .config("spark.log.level", "ERROR")

@@ -11,8 +11,8 @@ use crate::process::output;
 
 /// Pause over which business is judged.
 const GLANCE: Duration = Duration::from_secs(1);
-/// Processors' worth of work below which a machine counts as quiet.
-const QUIET: f64 = 0.2;
+/// Processors' worth of others' work up to which a machine counts as quiet.
+pub(crate) const QUIET: f64 = 0.2;
 
 /// What figures depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

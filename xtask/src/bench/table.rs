@@ -1,6 +1,7 @@
 //! Summaries as tables that can be read in a terminal and in Markdown.
 
 use super::cases::Measure;
+use super::machine::QUIET;
 use super::summary::{Entry, Summary};
 
 /// Titles of the columns.
@@ -51,6 +52,11 @@ pub(crate) fn markdown(summary: &Summary) -> String {
     }
     if summary.entries.iter().any(|entry| entry.own_start) {
         text.push_str("\n\\* takes no given centroids: as many iterations from a start of its own.\n");
+    }
+    let disturbed: Vec<&str> =
+        summary.entries.iter().filter(|entry| entry.other_cpus > QUIET).map(|entry| entry.contender.as_str()).collect();
+    if !disturbed.is_empty() {
+        text.push_str(&format!("\nDisturbed by others, so not to be relied on: {}.\n", disturbed.join(", ")));
     }
     if let Some(same) = &summary.same_labels {
         let agreement = match same.differing {
@@ -108,7 +114,8 @@ mod tests {
         let case = &k_means()[0];
         let mut lines = [line(case.name, "coterie-every-row", 1, 5.0, 10), line(case.name, "superkmeans", 1, 30.0, 10)];
         if let crate::bench::lines::What::Run(run) = &mut lines[1].what {
-            run.figures.as_mut().unwrap().given_start = false;
+            let figures = run.figures.as_mut().unwrap();
+            (figures.given_start, figures.other_cpus) = (false, 0.5);
         }
         let expected = "\
 ### fixed-d128-k256
@@ -118,9 +125,11 @@ mod tests {
 |                   | s per pass | times the first | of it init, s | iterations | CPU s | peak MiB |  inertia | others' CPUs |
 |-------------------|-----------:|----------------:|--------------:|-----------:|------:|---------:|---------:|-------------:|
 | coterie-every-row |      0.500 |            1.00 |             - |         10 |  10.0 |        0 | 4.0000e9 |         0.00 |
-| superkmeans \\*    |       3.00 |            6.00 |             - |         10 |  60.0 |        0 | 4.0000e9 |         0.00 |
+| superkmeans \\*    |       3.00 |            6.00 |             - |         10 |  60.0 |        0 | 4.0000e9 |         0.50 |
 
 \\* takes no given centroids: as many iterations from a start of its own.
+
+Disturbed by others, so not to be relied on: superkmeans.
 ";
         assert_eq!(markdown(&sum_up(case, &lines).unwrap()), expected);
     }

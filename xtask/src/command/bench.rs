@@ -60,6 +60,9 @@ struct KMeans {
     /// Longest wait for a quiet machine before each run.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     quiet_wait: u64,
+    /// How often a run that others disturbed is repeated; the least disturbed counts. Never with --quick.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    again: u32,
     /// Longest time of one run; a contender that takes longer is given up.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     limit: u64,
@@ -127,6 +130,7 @@ fn measure(context: &Context, arguments: &KMeans, cases: &[Case], folder: &Path)
         rounds: arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 3 }),
         quick: arguments.quick,
         quiet_wait: Duration::from_secs(if arguments.quick { 0 } else { arguments.quiet_wait }),
+        again: if arguments.quick { 0 } else { arguments.again },
         limit: Duration::from_secs(arguments.limit),
         date: today(),
         machine: Machine::this(),
