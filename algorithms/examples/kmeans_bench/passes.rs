@@ -6,6 +6,8 @@ use coterie_algorithms::metric::Metric;
 use rayon::prelude::*;
 
 const CHUNK: usize = 4096;
+/// Numbers in the rows that are labelled and then summed: 128 KiB, so that they are still in the cache.
+const TILE: usize = 32 * 1024;
 
 /// The mean of each column.
 pub(crate) fn means(points: &[f32], dimension: usize) -> Vec<f64> {
@@ -55,8 +57,9 @@ fn pass(points: &[f32], centroids: &Centroids, scale: &Scale) -> Partial {
     let rows = (points.len() / dimension).div_ceil(parts).next_multiple_of(CHUNK);
     let nothing = || Partial::new(centroids.len(), dimension);
     let add_part = |mut partial: Partial, part: &[f32]| {
-        let mut labels = vec![0; CHUNK];
-        for rows in part.chunks(CHUNK * dimension) {
+        let tile = (TILE / dimension).max(64);
+        let mut labels = vec![0; tile];
+        for rows in part.chunks(tile * dimension) {
             let labels = &mut labels[..rows.len() / dimension];
             assign(centroids, rows, labels);
             partial.add_rows_only(scale, rows, labels);

@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     step_bytes: Option<f64>,
     /// Numbers that a process decodes and adds per second; the default is an assumption. `kmeans_bench --every-row` tells it as
     /// merge_rate.
-    #[arg(long, value_name = "PER-SECOND", default_value_t = 2e8)]
+    #[arg(long, value_name = "PER-SECOND", default_value_t = 1e8)]
     merge_rate: f64,
     /// Seconds in which a worker passes over its rows; from --gflops when unset.
     #[arg(long, value_name = "SECONDS")]

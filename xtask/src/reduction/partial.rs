@@ -55,7 +55,7 @@ mod tests {
     /// Encoded partials of a million rows (`partial_bytes` in the lines of `coterie-every-row`).
     #[test]
     fn the_estimate_is_near_what_is_sent() {
-        for (clusters, dimension, measured) in [(64, 16, 8201.0), (256, 128, 240_437.0)] {
+        for (clusters, dimension, measured) in [(64, 16, 8201.0), (256, 128, 240_437.0), (1024, 128, 923_260.0)] {
             let estimate = Problem { clusters, dimension, rows: 1_000_000 }.partial_bytes();
             assert!((estimate / measured - 1.0).abs() < 0.05, "{estimate} for {measured}");
         }
