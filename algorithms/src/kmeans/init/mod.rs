@@ -5,6 +5,8 @@
 //! - [`draw`] is one row's decision in a round of k-means||, which collects candidates from all rows;
 //! - [`refine`] polishes centroids on weighted candidates before the full data is scanned again.
 
+mod exchange;
+mod masses;
 mod plus_plus;
 mod refine;
 mod sample;

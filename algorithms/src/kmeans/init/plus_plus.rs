@@ -3,8 +3,9 @@
 use rand::Rng;
 use rayon::prelude::*;
 
+use super::exchange::exchange;
+use super::masses::Masses;
 use crate::kmeans::kernel::{self, Trials, WIDTH};
-use crate::random::unit;
 
 /// Points per unit of parallel work. Part of the definition of the result: sums are added chunk by chunk, so that they do
 /// not depend on the number of threads.
@@ -15,7 +16,9 @@ const CHUNK: usize = 1024;
 /// The first point is drawn by weight (uniformly without weights). Each further one is the best of `2 + floor(ln k)`
 /// points (at most 16) drawn with probability proportional to weight times squared distance to the nearest chosen point:
 /// the one that leaves the least sum of weighted squared distances. This is scikit-learn's greedy variant of Arthur &
-/// Vassilvitskii (2007). If fewer than `k` points are different, equal points are chosen for the rest.
+/// Vassilvitskii (2007). Chosen points are then exchanged for better ones while that pays, which finds groups that got no
+/// point because another got two (Lattanzi & Sohler 2019). If fewer than `k` points are different, equal points are chosen
+/// for the rest.
 ///
 /// Takes O(n k d log k) time at worst; points much nearer to their chosen point than that is to the drawn ones are passed
 /// over. The result does not depend on the number of threads.
@@ -71,7 +74,7 @@ pub fn k_means_plus_plus(
         chosen.push(drawn[best]);
         chosen_rows.extend_from_slice(row(drawn[best]));
     }
-    chosen
+    exchange(points, dimension, weights, chosen, rng)
 }
 
 /// Some of the points, and what is known of them.
@@ -146,55 +149,10 @@ impl<'a> Chunk<'a> {
     }
 }
 
-/// Cumulated masses, for drawing indices in proportion to mass.
-struct Masses(Vec<f64>);
-
-impl Masses {
-    fn new(masses: impl Iterator<Item = f64>) -> Self {
-        let mut total = 0.0;
-        Self(
-            masses
-                .map(|mass| {
-                    total += mass;
-                    total
-                })
-                .collect(),
-        )
-    }
-
-    /// An index with positive mass; any index, uniformly, if all masses are zero.
-    fn pick(&self, rng: &mut impl Rng) -> usize {
-        let n = self.0.len();
-        let u = unit(rng.next_u64());
-        let total = self.0[n - 1];
-        if total > 0.0 {
-            let target = u * total;
-            // Rounding may lift the target to the total: then the last index with mass.
-            let past = self.0.partition_point(|&sum| sum <= target);
-            if past < n { past } else { self.0.partition_point(|&sum| sum < total) }
-        } else {
-            ((u * n as f64) as usize).min(n - 1)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::random::{Purpose, rng};
-
-    #[test]
-    fn picks_follow_the_masses() {
-        let mut rng = rng(1, Purpose::Seeding, 0);
-        let masses = Masses::new([0.0, 1.0, 0.0, 3.0, 0.0].into_iter());
-        let mut counts = [0; 5];
-        for _ in 0..4000 {
-            counts[masses.pick(&mut rng)] += 1;
-        }
-        assert_eq!(counts[0] + counts[2] + counts[4], 0);
-        // Five standard deviations: sqrt(4000 * 3 / 16) = 27.
-        assert!((counts[1] - 1000i32).abs() < 140, "{counts:?}");
-    }
 
     #[test]
     fn far_groups_get_one_centroid_each() {
