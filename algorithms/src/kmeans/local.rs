@@ -201,31 +201,38 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "slow")]
     fn pruning_changes_nothing() {
-        let (n, d, k) = (9000, 60, 40);
-        let stream = Stream::new(5, Purpose::Generate, 0);
-        let number = |i: usize| (stream.uniform(i as u64) - 0.5) as f32;
-        let points: Vec<f32> = (0..n * d).map(|i| number(i / d % 25 * d + i % d) + 1.5 * number(9999 + i)).collect();
-        let initial = [&points[..(k - 2) * d], &points[..2 * d]].concat();
-        let (minimum, maximum) = bounds(&points, d);
-        let largest: Vec<f32> = minimum.iter().zip(&maximum).map(|(a, b)| a.abs().max(b.abs())).collect();
-        let scale = Scale::new(&largest, n as u64);
-        let mut centroids = Centroids::new(d, initial.clone());
-        let mut labels = vec![0; n];
-        for iterations in 0..25 {
-            assign(&centroids, &points, &mut labels);
-            let mut partial = Partial::new(k, d);
-            partial.add_rows(&centroids, &scale, &points, &labels);
-            if iterations % 6 == 0 {
-                let fit = lloyd(&points, d, initial.clone(), Metric::Euclidean, iterations, -1.0);
-                assert_eq!(fit.centroids, centroids.values());
-                assert_eq!(fit.labels, labels);
-                assert_eq!(fit.inertia, scale.distance2(partial.inertia));
+        // Bounds from some pass on, and from the first.
+        for (n, d, k) in [(9000, 60, 40), (3000, 210, 40)] {
+            let stream = Stream::new(5, Purpose::Generate, 0);
+            let number = |i: usize| (stream.uniform(i as u64) - 0.5) as f32;
+            let points: Vec<f32> =
+                (0..n * d).map(|i| number(i / d % 25 * d + i % d) + 1.5 * number(9999 + i)).collect();
+            let initial = [&points[..(k - 2) * d], &points[..2 * d]].concat();
+            let (minimum, maximum) = bounds(&points, d);
+            let largest: Vec<f32> = minimum.iter().zip(&maximum).map(|(a, b)| a.abs().max(b.abs())).collect();
+            let scale = Scale::new(&largest, n as u64);
+            let mut centroids = Centroids::new(d, initial.clone());
+            let mut labels = vec![0; n];
+            for iterations in 0..25 {
+                assign(&centroids, &points, &mut labels);
+                let mut partial = Partial::new(k, d);
+                partial.add_rows(&centroids, &scale, &points, &labels);
+                if iterations % 6 == 0 {
+                    for pruning in [false, true] {
+                        let params =
+                            Params { max_iterations: iterations, tolerance: -1.0, pruning, ..Params::default() };
+                        let fit = lloyd_with(&points, d, initial.clone(), &params);
+                        assert_eq!(fit.centroids, centroids.values());
+                        assert_eq!(fit.labels, labels);
+                        assert_eq!(fit.inertia, scale.distance2(partial.inertia));
+                    }
+                }
+                let empty = partial.empty();
+                assert_eq!(empty.is_empty(), iterations > 0);
+                let far = farthest(&centroids, &points, &labels, k);
+                relocate(&mut partial, &empty, &far.into_sorted(), &scale);
+                centroids = Centroids::new(d, update(Metric::Euclidean, &centroids, &partial, &scale).centroids);
             }
-            let empty = partial.empty();
-            assert_eq!(empty.is_empty(), iterations > 0);
-            let far = farthest(&centroids, &points, &labels, k);
-            relocate(&mut partial, &empty, &far.into_sorted(), &scale);
-            centroids = Centroids::new(d, update(Metric::Euclidean, &centroids, &partial, &scale).centroids);
         }
     }
 }

@@ -8,8 +8,12 @@ use crate::fixed::Scale;
 
 /// Bytes of rows that stay in the second-level cache between the assignment and the sums.
 const BLOCK_BYTES: usize = 256 << 10;
-/// Least k x d for which bounds cost less than looking at every row.
-const WORTH_BOUNDS: usize = 2048;
+/// Least k x d for which bounds are kept from the first pass on.
+const WORTH_BOUNDS: usize = 8192;
+/// Least k x d for which bounds cost less than looking at every row once few rows are open.
+const WORTH_LATE_BOUNDS: usize = 512;
+/// Until no more than one in so many rows moves in a pass, most rows would be open.
+const LATE: usize = 256;
 /// Least rows per centroid for which bounds pay: they need the distances between centroids.
 const WORTH_DISTANCES: usize = 16;
 
@@ -21,65 +25,78 @@ pub(super) struct Passes<'a> {
     labels: Vec<u32>,
     /// Sums and counts under the labels; the inertia is not kept.
     sums: Partial,
-    /// Whether there was a pass.
-    labelled: bool,
-    /// If rows are to be skipped.
-    bounds: Option<Bounds>,
+    /// Rows whose label changed in the last pass, if there was one.
+    moved: Option<usize>,
+    /// Whether rows may be skipped.
+    pruning: bool,
+    bounds: Bounds,
 }
 
 /// What is known of the rows' distances.
+#[derive(Default)]
 struct Bounds {
     upper: Vec<f32>,
     lower: Vec<u16>,
-    /// The pass that found it out.
+    /// The pass that found it out, if it did.
     pruner: Option<Pruner>,
 }
 
 impl<'a> Passes<'a> {
     pub(super) fn new(points: &'a [f32], dimension: usize, scale: &'a Scale, k: usize, pruning: bool) -> Self {
         let n = points.len() / dimension;
-        let worth = n >= WORTH_DISTANCES * k && k * dimension >= WORTH_BOUNDS;
-        let lower = || vec![0; n * Pruner::stride(k, dimension)];
-        let bounds = (pruning && worth).then(|| Bounds { upper: vec![0.0; n], lower: lower(), pruner: None });
-        let sums = Partial::new(k, dimension);
-        Self { points, dimension, scale, labels: vec![0; n], sums, labelled: false, bounds }
+        let (labels, sums) = (vec![0; n], Partial::new(k, dimension));
+        let pruning = pruning && n >= WORTH_DISTANCES * k;
+        Self { points, dimension, scale, labels, sums, moved: None, pruning, bounds: Bounds::default() }
     }
 
     /// Labels all rows and brings the sums up to date, both while a block of rows is in the cache.
     pub(super) fn pass(&mut self, centroids: &Centroids) {
-        let (d, scale, follows) = (self.dimension, self.scale, self.labelled);
+        let (n, d, scale, labelled) = (self.labels.len(), self.dimension, self.scale, self.moved.is_some());
+        let bounded = self.is_bounded(centroids);
         // Few parts, as each has sums of k x d, and yet enough for threads that are held up.
-        let least = self.labels.len().div_ceil(CHUNK).div_ceil(8 * rayon::current_num_threads());
+        let least = n.div_ceil(CHUNK).div_ceil(8 * rayon::current_num_threads());
         let part = || Part::new(centroids);
         let chunks = self.points.par_chunks(CHUNK * d).zip(self.labels.par_chunks_mut(CHUNK));
-        let parts: Vec<Part> = match &mut self.bounds {
-            None => {
-                let work = |mut part: Part, (rows, labels): (&[f32], &mut [u32])| {
-                    part.look(centroids, scale, rows, labels, follows);
-                    part
-                };
-                chunks.with_min_len(least).fold(part, work).collect()
-            }
-            Some(Bounds { upper, lower, pruner: last }) => {
-                let pruner = Pruner::new(centroids.clone(), last.as_ref());
-                let stride = Pruner::stride(centroids.len(), d);
-                let bounds = upper.par_chunks_mut(CHUNK).zip(lower.par_chunks_mut(CHUNK * stride));
-                let chunks = chunks
-                    .zip(bounds)
-                    .map(|((rows, labels), (upper, lower))| (rows, RowBounds { labels, upper, lower }));
-                let work = |mut part: Part, (rows, mut bounds): (&[f32], RowBounds<'_>)| {
-                    part.prune(&pruner, scale, rows, &mut bounds, follows);
-                    part
-                };
-                let parts = chunks.with_min_len(least).fold(part, work).collect();
-                *last = Some(pruner);
-                parts
-            }
+        let parts: Vec<Part> = if bounded {
+            let Bounds { upper, lower, pruner: last } = &mut self.bounds;
+            let pruner = Pruner::new(centroids.clone(), last.as_ref());
+            let stride = Pruner::stride(centroids.len(), d);
+            upper.resize(n, 0.0);
+            lower.resize(n * stride, 0);
+            let bounds = upper.par_chunks_mut(CHUNK).zip(lower.par_chunks_mut(CHUNK * stride));
+            let chunks = chunks.zip(bounds);
+            let chunks = chunks.map(|((rows, labels), (upper, lower))| (rows, RowBounds { labels, upper, lower }));
+            let follows = last.is_some();
+            let work = |mut part: Part, (rows, mut bounds): (&[f32], RowBounds<'_>)| {
+                if follows {
+                    part.follow(&pruner, scale, rows, &mut bounds);
+                } else {
+                    part.begin(&pruner, scale, rows, &mut bounds, labelled);
+                }
+                part
+            };
+            let parts = chunks.with_min_len(least).fold(part, work).collect();
+            *last = Some(pruner);
+            parts
+        } else {
+            let work = |mut part: Part, (rows, labels): (&[f32], &mut [u32])| {
+                part.look(centroids, scale, rows, labels, labelled);
+                part
+            };
+            chunks.with_min_len(least).fold(part, work).collect()
         };
         for part in &parts {
             part.delta.apply(&mut self.sums);
         }
-        self.labelled = true;
+        self.moved = Some(parts.iter().map(|part| part.moved).sum());
+    }
+
+    /// Whether the next pass keeps bounds. Beside small centroids they are slow to begin with, and pay only once most rows
+    /// are skipped.
+    fn is_bounded(&self, centroids: &Centroids) -> bool {
+        let size = centroids.values().len();
+        let late = self.moved.is_some_and(|moved| moved <= self.labels.len() / LATE);
+        self.pruning && (self.bounds.pruner.is_some() || size >= WORTH_BOUNDS || (size >= WORTH_LATE_BOUNDS && late))
     }
 
     /// Sums and counts of the last pass.
@@ -111,6 +128,8 @@ impl<'a> Passes<'a> {
 /// What the rows of some chunks change, and memory for finding it out.
 struct Part {
     delta: Delta,
+    /// Rows whose label changed.
+    moved: usize,
     /// Rows whose label changed: positions in the block and old labels.
     changes: Vec<(u32, u32)>,
     old: Vec<u32>,
@@ -122,6 +141,7 @@ impl Part {
     fn new(centroids: &Centroids) -> Self {
         Self {
             delta: Delta::new(centroids.len(), centroids.dimension()),
+            moved: 0,
             changes: Vec::new(),
             old: Vec::new(),
             survivors: Vec::new(),
@@ -129,35 +149,49 @@ impl Part {
         }
     }
 
-    /// Looks at every row; `follows` if the labels are those of a pass before.
-    fn look(&mut self, centroids: &Centroids, scale: &Scale, rows: &[f32], labels: &mut [u32], follows: bool) {
+    /// Looks at every row. `labelled` if there are labels of a pass before.
+    fn look(&mut self, centroids: &Centroids, scale: &Scale, rows: &[f32], labels: &mut [u32], labelled: bool) {
         let d = centroids.dimension();
         let block = (BLOCK_BYTES / (size_of::<f32>() * d)).clamp(1, CHUNK);
         for (rows, labels) in rows.chunks(block * d).zip(labels.chunks_mut(block)) {
             self.old.clear();
             self.old.extend_from_slice(labels);
             assign(centroids, rows, labels);
-            if follows {
-                let moved = (0u32..).zip(self.old.iter().zip(&*labels)).filter(|(_, (old, new))| old != new);
-                self.changes.clear();
-                self.changes.extend(moved.map(|(position, (&old, _))| (position, old)));
-                self.delta.move_rows(scale, rows, &self.changes, labels);
-            } else {
-                self.delta.add_rows(scale, rows, labels);
-            }
+            self.sum(scale, rows, labels, labelled);
         }
     }
 
-    /// Looks at the rows that may change; `follows` if labels and bounds are those of a pass before.
-    fn prune(&mut self, pruner: &Pruner, scale: &Scale, rows: &[f32], bounds: &mut RowBounds<'_>, follows: bool) {
-        if follows {
-            pruner.drift(bounds, &mut self.survivors);
+    /// Looks at every row, and finds its bounds.
+    fn begin(&mut self, pruner: &Pruner, scale: &Scale, rows: &[f32], bounds: &mut RowBounds<'_>, labelled: bool) {
+        self.old.clear();
+        self.old.extend_from_slice(bounds.labels);
+        pruner.fresh(rows, bounds, &mut self.buffers);
+        self.sum(scale, rows, bounds.labels, labelled);
+    }
+
+    /// Looks at the rows that may change, by the bounds of the pass before.
+    fn follow(&mut self, pruner: &Pruner, scale: &Scale, rows: &[f32], bounds: &mut RowBounds<'_>) {
+        pruner.drift(bounds, &mut self.survivors);
+        self.changes.clear();
+        pruner.settle(rows, bounds, &self.survivors, &mut self.changes, &mut self.buffers);
+        self.change(scale, rows, bounds.labels);
+    }
+
+    /// Sums rows that have new labels.
+    fn sum(&mut self, scale: &Scale, rows: &[f32], labels: &[u32], labelled: bool) {
+        if labelled {
+            let moved = (0u32..).zip(self.old.iter().zip(labels)).filter(|(_, (old, new))| old != new);
             self.changes.clear();
-            pruner.settle(rows, bounds, &self.survivors, &mut self.changes, &mut self.buffers);
-            self.delta.move_rows(scale, rows, &self.changes, bounds.labels);
+            self.changes.extend(moved.map(|(position, (&old, _))| (position, old)));
+            self.change(scale, rows, labels);
         } else {
-            pruner.fresh(rows, bounds, &mut self.buffers);
-            self.delta.add_rows(scale, rows, bounds.labels);
+            self.delta.add_rows(scale, rows, labels);
+            self.moved += labels.len();
         }
+    }
+
+    fn change(&mut self, scale: &Scale, rows: &[f32], labels: &[u32]) {
+        self.delta.move_rows(scale, rows, &self.changes, labels);
+        self.moved += self.changes.len();
     }
 }

@@ -108,6 +108,8 @@ pub struct PruneBuffers {
     open: Vec<u32>,
     winners: Vec<Winner>,
     scores: Vec<f32>,
+    /// What a group's score is taken from to give its bound.
+    bases: Vec<f64>,
     /// For each group the open rows (places in `open`) that it may take.
     groups: Vec<Vec<u32>>,
     /// Positions and results of one group's rows.
@@ -268,12 +270,7 @@ impl Pruner {
             bounds.upper[i] = upper;
             let (radius, reach) = self.margin.units(label, upper);
             let lower = &mut bounds.lower[i * stride..][..stride];
-            let near = self.movement.near(label).as_flattened();
-            let mut below = 0u64;
-            for (g, (lower, near)) in lower.iter_mut().zip(near).enumerate() {
-                *lower = near.saturating_sub(radius).max(*lower);
-                below |= u64::from(*lower < reach) << g;
-            }
+            let mut below = kernel::open_groups(lower, self.movement.near(label), radius, reach);
             if below == 0 {
                 continue;
             }
@@ -326,7 +323,8 @@ impl Pruner {
     fn conclude(&self, bounds: &mut RowBounds<'_>, buffers: &mut PruneBuffers) {
         let d = self.centroids.dimension();
         let stride = self.movement.groups.len();
-        let PruneBuffers { squares, open, winners, scores, .. } = buffers;
+        let PruneBuffers { squares, open, winners, scores, bases, .. } = buffers;
+        bases.clear();
         let rows = open.iter().zip(squares).zip(winners).zip(scores.chunks_exact_mut(stride));
         for (((&position, square), winner), scores) in rows {
             let i = position as usize;
@@ -334,8 +332,9 @@ impl Pruner {
             let upper = upper_from_square(*square, d);
             bounds.upper[i] = upper;
             scores[winner.group as usize] = winner.second;
-            let base = least_square(*square, d) + 2.0 * f64::from(winner.score) - self.margin.width(label, upper);
-            kernel::excluded(base, scores, self.unit.factor(), &mut bounds.lower[i * stride..][..stride]);
+            let width = self.margin.width(label, upper);
+            bases.push(least_square(*square, d) + 2.0 * f64::from(winner.score) - width);
         }
+        kernel::exclude(open, bases, scores, stride, self.unit.factor(), bounds.lower);
     }
 }

@@ -82,7 +82,7 @@ fn distances(
     let rows: Vec<u32> = (0..k as u32).collect();
     let mut tops = vec![Top::NONE; k];
     let mut scores = vec![f32::NAN; k * stride];
-    // A centroid's own score; where another is as good, nothing is known.
+    // A centroid's own score; where another is as good, it is not a number, and so is nothing known.
     let mut own = vec![f32::NAN; k];
     for panel in 0..panels.count() {
         let group = panel / layout.panels;
@@ -97,13 +97,8 @@ fn distances(
             *score = score.max(if itself { top.second } else { top.best });
         }
     }
+    let bases: Vec<f64> = rows.iter().zip(own).map(|(&id, own)| 2.0 * f64::from(own) - margin.width(id, 0.0)).collect();
     let mut near = vec![0; k * stride];
-    let lines = near.chunks_exact_mut(stride).zip(scores.chunks_exact(stride));
-    for ((id, own), (near, scores)) in (0u32..).zip(own).zip(lines) {
-        let base = 2.0 * f64::from(own) - margin.width(id, 0.0);
-        if !own.is_nan() {
-            kernel::excluded(base, scores, unit.factor(), near);
-        }
-    }
+    kernel::exclude(&rows, &bases, &scores, stride, unit.factor(), &mut near);
     near
 }

@@ -68,20 +68,52 @@ widened! {
 }
 
 widened! {
-    /// The lower bounds of a row, in units, from the best score of each group.
+    /// The groups that the bounds of a row leave open, a bit each. `near` is the line of its centroid in the table of
+    /// distances, `radius` at least its distance to that, and `reach` what a bound must reach.
+    pub(crate) fn open_groups(lower: &mut [u16], near: &[[u16; LANES]], radius: u16, reach: u16) -> u64 {
+        let mut open = 0;
+        for (at, (lower, near)) in lower.as_chunks_mut::<LANES>().0.iter_mut().zip(near).enumerate() {
+            let others: [u16; LANES] = from_fn(|lane| near[lane].saturating_sub(radius));
+            *lower = from_fn(|lane| lower[lane].max(others[lane]));
+            let short: [u16; LANES] = from_fn(|lane| reach.saturating_sub(lower[lane]));
+            if short != [0; LANES] {
+                for (lane, &short) in short.iter().enumerate() {
+                    open |= u64::from(short != 0) << (at * LANES + lane);
+                }
+            }
+        }
+        open
+    }
+}
+
+widened! {
+    /// The lower bounds of rows, in units, from the best score of each group.
     ///
-    /// The square of the distance to a centroid of score `s` is at least `base - 2 s`. Groups whose score is not a number
-    /// keep their bound.
-    pub(crate) fn excluded(base: f64, scores: &[f32], per_unit: f64, lower: &mut [u16]) {
-        for (lower, &score) in lower.iter_mut().zip(scores) {
-            let square = base - 2.0 * f64::from(score);
-            // Zero also where it is not a number.
-            let square = if square > 0.0 { square } else { 0.0 };
-            let units = square.sqrt() * per_unit;
-            let units = if units < f64::from(MOST_UNITS) { units } else { f64::from(MOST_UNITS) };
-            // The nearest integer to half a unit less is at most as many.
-            let units = integer(units - 0.5) as u16;
-            *lower = if score.is_nan() { *lower } else { units };
+    /// Row `i` is at `positions[i]` in `lower`, and the square of its distance to a centroid of score `s` is at least
+    /// `bases[i] - 2 s`. Groups whose score is not a number keep their bound.
+    ///
+    /// # Panics
+    /// If a position is out of range.
+    pub(crate) fn exclude(
+        positions: &[u32],
+        bases: &[f64],
+        scores: &[f32],
+        stride: usize,
+        per_unit: f64,
+        lower: &mut [u16],
+    ) {
+        for ((&position, &base), scores) in positions.iter().zip(bases).zip(scores.chunks_exact(stride)) {
+            let lower = &mut lower[position as usize * stride..][..stride];
+            for (lower, scores) in lower.as_chunks_mut::<LANES>().0.iter_mut().zip(scores.as_chunks::<LANES>().0) {
+                let squares: [f64; LANES] = from_fn(|lane| base - 2.0 * f64::from(scores[lane]));
+                // Zero also where it is not a number.
+                let squares = squares.map(|square| if square > 0.0 { square } else { 0.0 });
+                let units = squares.map(|square| square.sqrt() * per_unit);
+                let units = units.map(|units| if units < f64::from(MOST_UNITS) { units } else { f64::from(MOST_UNITS) });
+                // The nearest integer to half a unit less is at most as many.
+                let bounds = units.map(|units| integer(units - 0.5) as u16);
+                *lower = from_fn(|lane| if scores[lane].is_nan() { lower[lane] } else { bounds[lane] });
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ mod rows;
 mod tests;
 mod widened;
 
-pub(crate) use bounds::{drift, excluded, units_above};
+pub(crate) use bounds::{drift, exclude, open_groups, units_above};
 pub(crate) use moments::{COARSE_BITS, FINE_BITS, cross_products, squares};
 pub(crate) use pairs::{CHUNK as PAIR_CHUNK, Groups, Trials, distance_sums, trial_distances};
 pub(crate) use panels::{Panels, WIDTH};
