@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)] // a test says what went wrong by panicking
 
 #[path = "explore/mod.rs"]
-#[allow(unreachable_pub, dead_code)] // shared by several tests, each of which uses a part
+#[allow(unreachable_pub, dead_code, unused_imports)] // shared by several tests, each of which uses a part
 mod explore;
 
 #[path = "explore/laws.rs"]
@@ -23,7 +23,7 @@ use explore::user::Wishes;
 use explore::world::{Ending, World};
 
 /// Worlds that are tried.
-const COUNT: u64 = 20_000;
+const COUNT: u64 = 100_000;
 
 /// Failures after which no more are looked for, unless `EXPLORE_FAILURES` says otherwise.
 const ENOUGH: u64 = 10;

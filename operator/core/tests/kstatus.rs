@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)] // a test says what went wrong by panicking
 
 #[path = "explore/mod.rs"]
-#[allow(unreachable_pub, dead_code)] // shared by several tests, each of which uses a part
+#[allow(unreachable_pub, dead_code, unused_imports)] // shared by several tests, each of which uses a part
 mod explore;
 
 use std::collections::BTreeMap;

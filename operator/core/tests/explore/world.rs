@@ -17,6 +17,9 @@ use super::user::{Wish, Wishes, brief, rough_hands, wish};
 /// Plans until the end must be reached.
 const PATIENCE: usize = 300;
 
+/// Moves of controllers in one world; ordinary ones need some hundreds, a few some thousands.
+const MOVES: usize = 20_000;
+
 /// Plans at rest that must all be empty.
 const RESTS: usize = 20;
 
@@ -43,6 +46,7 @@ pub struct World<'a> {
     /// Objects that were deleted by hand.
     lost: BTreeSet<String>,
     plans: usize,
+    moves: usize,
     trace: Option<Vec<String>>,
     watcher: Option<Watcher<'a>>,
     crash_after: Option<u64>,
@@ -86,6 +90,7 @@ impl<'a> World<'a> {
             rivalry: false,
             lost: BTreeSet::new(),
             plans: 0,
+            moves: 0,
             trace: traced.then(Vec::new),
             watcher: None,
             crash_after: None,
@@ -278,6 +283,7 @@ impl<'a> World<'a> {
             return false;
         }
         let chosen = if first { &moves[0] } else { self.dice.pick(&moves) };
+        self.moves += 1;
         self.note(|| format!("{chosen:?}"));
         self.controllers.carry_out(&mut self.server, chosen, &mut self.dice);
         true
@@ -297,6 +303,9 @@ impl<'a> World<'a> {
             }
             if self.plans > limit {
                 return Err(format!("no end after {PATIENCE} plans"));
+            }
+            if self.moves > MOVES {
+                return Err(format!("no end after {MOVES} moves of Kubernetes' controllers"));
             }
             if self.control(true) {
                 continue;

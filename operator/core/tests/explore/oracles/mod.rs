@@ -1,0 +1,52 @@
+//! What must hold: at every plan, at every write, and at the end.
+
+/// Fails with a message unless something holds.
+macro_rules! must {
+    ($holds:expr, $($message:tt)+) => {
+        if !$holds {
+            return Err(format!($($message)+));
+        }
+    };
+}
+
+mod destiny;
+mod end;
+mod plan;
+mod server;
+
+use coterie_crds::names::{condition, label};
+use coterie_crds::status::ClusteringJobStatus;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
+
+pub use destiny::{Destiny, destiny, digest, face};
+pub use end::{Luck, end};
+pub use plan::plan;
+pub use server::server;
+
+/// The types of conditions that every status has.
+const CONDITIONS: [&str; 6] = [
+    condition::READY,
+    condition::RECONCILING,
+    condition::STALLED,
+    condition::TRAINED,
+    condition::SERVING,
+    condition::SUSPENDED,
+];
+
+/// Whether a condition is true.
+pub fn holds(status: &ClusteringJobStatus, kind: &str) -> bool {
+    status.condition(kind).is_some_and(|condition| condition.status == "True")
+}
+
+fn selected(service: &Service) -> Option<&String> {
+    service.spec.as_ref()?.selector.as_ref()?.get(label::MODEL_VERSION)
+}
+
+fn version(deployment: &Deployment) -> Option<&String> {
+    deployment.metadata.labels.as_ref()?.get(label::MODEL_VERSION)
+}
+
+fn deployment<'a>(deployments: &'a [Deployment], wanted: &str) -> Option<&'a Deployment> {
+    deployments.iter().find(|deployment| version(deployment).is_some_and(|version| version == wanted))
+}

@@ -1,0 +1,138 @@
+//! What must hold whenever a plan is made.
+
+use coterie_crds::names::{condition, label};
+use coterie_crds::status::{ClusteringJobStatus, Trigger};
+use coterie_operator_core::plan::{Kind, Object};
+use coterie_operator_core::{Action, Observed, Plan};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::destiny::accepts;
+use super::{CONDITIONS, deployment, digest, holds, selected, version};
+use crate::explore::deployments::available;
+use crate::explore::kstatus::{self, Verdict};
+use crate::explore::operator::{NAME, describe};
+
+/// What must hold whenever a plan is made.
+pub fn plan(observed: &Observed, plan: &Plan) -> Result<(), String> {
+    let mut job = observed.job.clone();
+    if job.metadata.deletion_timestamp.is_some() {
+        must!(
+            plan.status.is_none() && plan.actions.is_empty(),
+            "writes for a job that is being deleted: {:?}",
+            plan.actions
+        );
+        return Ok(());
+    }
+    if let Some(status) = &plan.status {
+        job.status = Some(status.clone());
+    }
+    let before = observed.job.status.as_ref();
+    let idle = plan.status.is_some() && plan.status.as_ref() == before && plan.actions.is_empty();
+    must!(!idle, "the status is written again for nothing");
+    let status = job.status.as_ref().ok_or("no status was written")?;
+    must!(
+        Some(status.observed_generation) == job.metadata.generation,
+        "observedGeneration {} at generation {:?}",
+        status.observed_generation,
+        job.metadata.generation
+    );
+    conditions(before, status)?;
+    if holds(status, condition::READY) {
+        ready(observed, status)?;
+    }
+    if kstatus::verdict(&job) == Verdict::Current {
+        // The model in service is as good as before while the schedule's next ones are made.
+        let scheduled = status.run.as_ref().is_some_and(|run| run.trigger == Trigger::Schedule);
+        let exempt =
+            |meta: &ObjectMeta| scheduled && meta.labels.as_ref().is_some_and(|labels| labels.contains_key(label::RUN));
+        let makes = |action: &&Action| match action {
+            Action::Delete(_) => false,
+            Action::CreateIdentity(meta) => !exempt(meta),
+            Action::Create(object) | Action::Apply(object) => !exempt(object.metadata()),
+        };
+        let pending: Vec<String> = plan.actions.iter().filter(makes).map(describe).collect();
+        must!(pending.is_empty(), "Ready with pending writes: {pending:?}");
+    }
+    traffic(observed, plan)
+}
+
+fn conditions(before: Option<&ClusteringJobStatus>, status: &ClusteringJobStatus) -> Result<(), String> {
+    must!(status.conditions.len() == CONDITIONS.len(), "conditions: {:?}", status.conditions);
+    for kind in CONDITIONS {
+        let condition = status.condition(kind).ok_or_else(|| format!("condition {kind} is missing"))?;
+        must!(
+            condition.observed_generation == Some(status.observed_generation),
+            "{kind} has another observedGeneration"
+        );
+        must!(!condition.reason.is_empty(), "{kind} has no reason");
+        if let Some(old) = before.and_then(|before| before.condition(kind)) {
+            let (moved, changed) =
+                (old.last_transition_time != condition.last_transition_time, old.status != condition.status);
+            must!(moved <= changed, "the transition time of {kind} moved without a transition");
+        }
+    }
+    must!(
+        !(holds(status, condition::RECONCILING) && holds(status, condition::STALLED)),
+        "both Reconciling and Stalled are true"
+    );
+    must!(!(holds(status, condition::READY) && holds(status, condition::STALLED)), "both Ready and Stalled are true");
+    Ok(())
+}
+
+/// Ready must be true in every sense.
+fn ready(observed: &Observed, status: &ClusteringJobStatus) -> Result<(), String> {
+    let spec = &observed.job.spec;
+    let model = status.model.as_ref().ok_or("Ready without a model")?;
+    must!(model.digest == digest(spec), "Ready with model {}, but {} is asked for", model.digest, digest(spec));
+    must!(model.retrain_token == spec.retrain_token, "Ready with a model of another retrain token");
+    let silhouette = model.metrics.silhouette.as_ref().and_then(|text| text.parse().ok()).unwrap_or(0.0);
+    must!(accepts(spec, silhouette), "Ready with a model that misses a gate");
+    if spec.serving.is_some() {
+        let selected = observed
+            .children
+            .services
+            .iter()
+            .find(|service| service.metadata.name.as_deref() == Some(NAME))
+            .and_then(selected);
+        must!(selected == Some(&model.version), "Ready, but the Service selects {selected:?}, not {}", model.version);
+        let serving = deployment(&observed.children.deployments, &model.version);
+        must!(
+            serving.is_some_and(|serving| available(serving) > 0),
+            "Ready, but no replica of {} answers",
+            model.version
+        );
+    }
+    Ok(())
+}
+
+/// The Service is never moved from replicas that answer to some that do not, and those it selects are not removed.
+fn traffic(observed: &Observed, plan: &Plan) -> Result<(), String> {
+    let deployments = &observed.children.deployments;
+    let answers = |wanted: &String| deployment(deployments, wanted).is_some_and(|found| available(found) > 0);
+    let service = observed.children.services.iter().find(|service| service.metadata.name.as_deref() == Some(NAME));
+    let before = service.and_then(selected);
+    for action in &plan.actions {
+        match action {
+            Action::Apply(Object::Service(service)) if service.metadata.name.as_deref() == Some(NAME) => {
+                let after = selected(service).ok_or("the Service selects no version")?;
+                let moved = before != Some(after);
+                let others = deployments.iter().any(|other| available(other) > 0 && version(other) != Some(after));
+                must!(!moved || answers(after) || !others, "the Service is pointed at {after}, where nothing answers");
+            }
+            Action::Delete(deletion)
+                if deletion.object.kind == Kind::Deployment && observed.job.spec.serving.is_some() =>
+            {
+                let gone = deployments
+                    .iter()
+                    .find(|d| d.metadata.name.as_ref() == Some(&deletion.object.name))
+                    .and_then(version);
+                must!(
+                    gone.is_none() || before != gone,
+                    "the Deployment that the Service selects, {gone:?}, is deleted"
+                );
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

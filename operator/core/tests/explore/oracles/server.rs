@@ -1,0 +1,77 @@
+//! What must hold on the server after every write of an operator.
+
+use std::sync::Arc;
+
+use coterie_crds::ClusteringJob;
+use coterie_crds::names::{annotation, label};
+use coterie_crds::spec::ConcurrencyPolicy;
+use coterie_crds::status::RunState;
+use coterie_operator_core::Action;
+use coterie_operator_core::plan::Object;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+
+use super::selected;
+use crate::explore::apiserver::{Server, Stored};
+use crate::explore::deployments::{available, serves};
+use crate::explore::jobs::is_active;
+use crate::explore::operator::NAME;
+use crate::explore::training::Models;
+
+/// What must hold on the server after every write of an operator. A leader that was paused may create what is cancelled already, until the next one
+/// sees it.
+pub fn server(server: &Server, models: &Models, written: &Action, rivalry: bool) -> Result<(), String> {
+    let Some(job) = server.get::<ClusteringJob>(NAME) else { return Ok(()) };
+    if let Action::Create(Object::ConfigMap(record)) = written
+        && record.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(label::RUN))
+        && owned(record.as_ref(), job)
+    {
+        answered_once(server, job, record)?;
+    }
+    let created = matches!(written, Action::Create(Object::Job(_))) && !rivalry;
+    let policy = job.spec.schedule.as_ref().map(|schedule| schedule.concurrency_policy);
+    if created && policy != Some(ConcurrencyPolicy::Allow) {
+        let active: Vec<&String> = server
+            .all::<Job>()
+            .iter()
+            .filter(|(_, run)| is_active(run) && owned(run.as_ref(), job))
+            .map(|(name, _)| name)
+            .collect();
+        must!(active.len() <= 1, "runs are active at the same time: {active:?}");
+    }
+    if let Some(service) = server.get::<Service>(NAME)
+        && job.spec.serving.is_some()
+        && let Some(version) = selected(service)
+        && let Some(deployment) = server.get::<Deployment>(&format!("{NAME}-{version}"))
+        && available(deployment) > 0
+        && let Some(config) = serves(server, deployment)
+    {
+        must!(models.exists(&config.model), "the model in service, {}, was removed from the store", config.model);
+    }
+    Ok(())
+}
+
+/// No run is made for what the run before it answers already, unless that was cancelled or its outcome was lost.
+fn answered_once(server: &Server, job: &Arc<ClusteringJob>, record: &ConfigMap) -> Result<(), String> {
+    let of =
+        |record: &ConfigMap, key: &str| record.metadata.annotations.as_ref().and_then(|notes| notes.get(key).cloned());
+    let name = record.metadata.name.clone().unwrap_or_default();
+    let number: Option<i64> = name.rsplit_once("-r").and_then(|(_, number)| number.parse().ok());
+    let Some(before) = number.map(|number| format!("{NAME}-r{}", number - 1)) else { return Ok(()) };
+    let Some(earlier) = server.get::<ConfigMap>(&before).filter(|earlier| owned(earlier.as_ref(), job)) else {
+        return Ok(());
+    };
+    let history = job.status.iter().flat_map(|status| &status.history);
+    let cancelled = history.clone().any(|run| run.name == before && run.state == RunState::Cancelled);
+    let same =
+        [annotation::TRAINING_HASH, annotation::RETRAIN_TOKEN].iter().all(|key| of(record, key) == of(earlier, key));
+    let trigger = of(record, annotation::TRIGGER).unwrap_or_default();
+    let excused = cancelled || trigger == "ResultLost" || trigger == "Schedule";
+    must!(!same || excused, "run {name} ({trigger}) answers what {before} does");
+    Ok(())
+}
+
+fn owned<T: Stored>(object: &T, job: &Arc<ClusteringJob>) -> bool {
+    object.meta().owner_references.iter().flatten().any(|owner| Some(&owner.uid) == job.metadata.uid.as_ref())
+}
