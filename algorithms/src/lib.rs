@@ -70,7 +70,8 @@
 //! An iteration of k-means takes 2 n k d floating-point operations, nearly all of them in the assignment step. That runs
 //! at over 90 % of what a core's vector unit can do where k and d are in the hundreds: the tiles stay in registers, and no matrix of
 //! distances is ever stored. Memory beside the data is k d numbers per thread. Later iterations skip rows whose label provably
-//! stays ([`kmeans::Pruner`], half as much memory as the row at most, or 24 bytes), which changes no bit of the result. The silhouette takes O(n^2 d) time.
+//! stays ([`kmeans::Pruner`]), which changes no bit of the result; the bounds for that take 8 bytes per row and at most half as
+//! much as the row itself, or 16 bytes. The silhouette takes O(n^2 d) time.
 //!
 //! # Testing
 //!

@@ -9,8 +9,8 @@ use crate::features::Moments;
 use crate::fixed::Scale;
 use crate::metric::Metric;
 
-/// Rows per unit of parallel work. The result does not depend on it.
-pub(super) const CHUNK: usize = 4096;
+/// Rows per unit of parallel work: a multiple of what the kernel takes together. The result does not depend on it.
+pub(super) const CHUNK: usize = 4800;
 
 /// Parameters of [`fit`].
 #[derive(Clone, Debug, PartialEq)]

@@ -3,11 +3,9 @@
 use rayon::prelude::*;
 
 use super::local::CHUNK;
-use super::{Centroids, Delta, Partial, PruneBuffers, Pruner, RowBounds, assign};
+use super::{Centroids, Delta, Partial, PruneBuffers, Pruner, RowBounds, assign, kernel};
 use crate::fixed::Scale;
 
-/// Bytes of rows that stay in the second-level cache between the assignment and the sums.
-const BLOCK_BYTES: usize = 256 << 10;
 /// Least k x d for which bounds are kept from the first pass on.
 const WORTH_BOUNDS: usize = 8192;
 /// Least k x d for which bounds cost less than looking at every row once few rows are open.
@@ -152,7 +150,7 @@ impl Part {
     /// Looks at every row. `labelled` if there are labels of a pass before.
     fn look(&mut self, centroids: &Centroids, scale: &Scale, rows: &[f32], labels: &mut [u32], labelled: bool) {
         let d = centroids.dimension();
-        let block = (BLOCK_BYTES / (size_of::<f32>() * d)).clamp(1, CHUNK);
+        let block = kernel::block(centroids.panels());
         for (rows, labels) in rows.chunks(block * d).zip(labels.chunks_mut(block)) {
             self.old.clear();
             self.old.extend_from_slice(labels);

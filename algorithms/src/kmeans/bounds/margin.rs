@@ -21,8 +21,7 @@ pub(crate) struct Margin {
 impl Margin {
     pub(super) fn new(centroids: &Centroids, unit: Unit) -> Self {
         let d = centroids.dimension();
-        let roundings = (d + 2) as f64 / (1u64 << 24) as f64;
-        let g = if roundings < 0.5 { SPARE * roundings / (1.0 - roundings) } else { f64::INFINITY };
+        let g = rounding(d);
         let zero = vec![0.0; d];
         let lengths: Vec<f64> = centroids
             .values()
@@ -49,6 +48,12 @@ impl Margin {
         let reach = (distance * distance + self.width(label, upper)).sqrt();
         (self.unit.above(distance), self.unit.above(reach))
     }
+}
+
+/// `g` of the [module's documentation](super): how far a score of `d` columns can be off, relative to its terms.
+pub(crate) fn rounding(d: usize) -> f64 {
+    let roundings = (d + 2) as f64 / (1u64 << 24) as f64;
+    if roundings < 0.5 { SPARE * roundings / (1.0 - roundings) } else { f64::INFINITY }
 }
 
 /// `value`, or infinity if it is too large to be trusted.

@@ -7,6 +7,7 @@
 
 mod exchange;
 mod masses;
+mod near;
 mod plus_plus;
 mod refine;
 mod sample;

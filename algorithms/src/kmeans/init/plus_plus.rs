@@ -5,7 +5,8 @@ use rayon::prelude::*;
 
 use super::exchange::exchange;
 use super::masses::Masses;
-use crate::kmeans::kernel::{self, Trials, WIDTH};
+use super::near::{Drawn, squares};
+use crate::kmeans::kernel::{self, Top, WIDTH};
 
 /// Points per unit of parallel work. Part of the definition of the result: sums are added chunk by chunk, so that they do
 /// not depend on the number of threads.
@@ -49,18 +50,18 @@ pub fn k_means_plus_plus(
         .enumerate()
         .map(|(i, points)| Chunk::new(points, dimension, weights.map(|w| &w[i * CHUNK..])))
         .collect();
-    let trials = Trials::new(dimension, [row(first)].into_iter());
-    chunks.par_iter_mut().for_each(|chunk| chunk.start(&trials));
+    let drawn = Drawn::new(dimension, row(first));
+    chunks.par_iter_mut().for_each(|chunk| chunk.start(&drawn));
     let mut places: Vec<u32> = vec![0];
     let mut apart = Vec::new();
     while chosen.len() < k {
         let masses = Masses::new(chunks.iter().flat_map(Chunk::masses));
-        let drawn: Vec<usize> = (0..number).map(|_| masses.pick(rng)).collect();
-        let trials = Trials::new(dimension, drawn.iter().map(|&i| row(i)));
-        kernel::trial_distances(&trials, &chosen_rows, &places, &mut apart);
+        let indices: Vec<usize> = (0..number).map(|_| masses.pick(rng)).collect();
+        let drawn = Drawn::new(dimension, &indices.iter().flat_map(|&i| row(i)).copied().collect::<Vec<_>>());
+        kernel::trial_distances(&drawn.trials, &chosen_rows, &places, &mut apart);
         let reach: Vec<f32> =
             apart.iter().map(|distances| distances.iter().copied().fold(f32::INFINITY, f32::min)).collect();
-        let gains: Vec<[f64; WIDTH]> = chunks.par_iter_mut().map(|chunk| chunk.gains(&trials, &reach)).collect();
+        let gains: Vec<[f64; WIDTH]> = chunks.par_iter_mut().map(|chunk| chunk.gains(&drawn, &reach)).collect();
         let mut best = 0;
         let gain = |trial: usize| gains.iter().map(|gains| gains[trial]).sum::<f64>();
         for trial in 1..number {
@@ -71,8 +72,8 @@ pub fn k_means_plus_plus(
         let place = chosen.len() as u32;
         chunks.par_iter_mut().for_each(|chunk| chunk.choose(best, place));
         places.push(place);
-        chosen.push(drawn[best]);
-        chosen_rows.extend_from_slice(row(drawn[best]));
+        chosen.push(indices[best]);
+        chosen_rows.extend_from_slice(row(indices[best]));
     }
     exchange(points, dimension, weights, chosen, rng)
 }
@@ -81,6 +82,8 @@ pub fn k_means_plus_plus(
 struct Chunk<'a> {
     points: &'a [f32],
     weights: Option<&'a [f64]>,
+    /// Squared length of each point.
+    squares: Vec<f64>,
     /// Squared distance of each point to the nearest chosen one.
     nearest: Vec<f32>,
     /// Which that is, as a place among the chosen.
@@ -88,6 +91,7 @@ struct Chunk<'a> {
     /// Points to which one of the drawn may be nearer, and their squared distances to the drawn.
     near: Vec<u32>,
     distances: Vec<[f32; WIDTH]>,
+    tops: Vec<Top>,
 }
 
 impl<'a> Chunk<'a> {
@@ -96,10 +100,12 @@ impl<'a> Chunk<'a> {
         Self {
             points,
             weights,
+            squares: squares(points, dimension),
             nearest: vec![f32::INFINITY; n],
             owner: vec![0; n],
             near: (0..n as u32).collect(),
             distances: Vec::new(),
+            tops: Vec::new(),
         }
     }
 
@@ -113,8 +119,8 @@ impl<'a> Chunk<'a> {
     }
 
     /// Takes the first lane as the first chosen point.
-    fn start(&mut self, trials: &Trials) {
-        kernel::trial_distances(trials, self.points, &self.near, &mut self.distances);
+    fn start(&mut self, drawn: &Drawn) {
+        kernel::trial_distances(&drawn.trials, self.points, &self.near, &mut self.distances);
         for (nearest, distances) in self.nearest.iter_mut().zip(&self.distances) {
             *nearest = distances[0];
         }
@@ -122,12 +128,13 @@ impl<'a> Chunk<'a> {
 
     /// By how much each drawn point would lessen the sum of weighted squared distances. `reach` is the squared distance of
     /// each chosen point to the nearest drawn one.
-    fn gains(&mut self, trials: &Trials, reach: &[f32]) -> [f64; WIDTH] {
+    fn gains(&mut self, drawn: &Drawn, reach: &[f32]) -> [f64; WIDTH] {
         // By the triangle inequality a point at least twice as far from our chosen point as we are cannot be nearer.
         let near = (0u32..).zip(self.nearest.iter().zip(&self.owner));
         self.near.clear();
         self.near.extend(near.filter(|&(_, (&d2, &owner))| reach[owner as usize] < 4.0 * d2).map(|(i, _)| i));
-        kernel::trial_distances(trials, self.points, &self.near, &mut self.distances);
+        drawn.keep(self.points, &self.squares, |i| self.nearest[i], &mut self.near, &mut self.tops);
+        kernel::trial_distances(&drawn.trials, self.points, &self.near, &mut self.distances);
         let mut gains = [0.0; WIDTH];
         for (&i, distances) in self.near.iter().zip(&self.distances) {
             let (weight, nearest) = (self.weight(i as usize), self.nearest[i as usize]);

@@ -9,9 +9,9 @@ use super::panels::{Ahead, Panel, Panels, WIDTH};
 use super::{Top, Two};
 
 /// Rows per tile.
-const ROWS: usize = 6;
+pub(super) const ROWS: usize = 6;
 /// Most rows per chunk.
-const CHUNK: usize = 240;
+pub(super) const CHUNK: usize = 240;
 
 /// The scores of `R` rows for one panel, centroids 0..8 and 8..16.
 ///

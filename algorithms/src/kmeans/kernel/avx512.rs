@@ -9,9 +9,9 @@ use super::panels::{Ahead, Panel, Panels};
 use super::{Top, avx2};
 
 /// Rows per tile.
-const ROWS: usize = 12;
+pub(super) const ROWS: usize = 12;
 /// Most rows per chunk.
-const CHUNK: usize = 240;
+pub(super) const CHUNK: usize = 240;
 
 /// The scores of `R` rows for `P` panels.
 ///

@@ -76,6 +76,19 @@ impl Level {
     }
 }
 
+/// Rows that [`assign`] takes without a remainder, and that stay in the second-level cache for what follows.
+pub(crate) fn block(panels: &Panels) -> usize {
+    let chunk = match Level::best() {
+        Level::Portable => panels.chunk(portable::ROWS, portable::CHUNK),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => panels.chunk(avx2::ROWS, avx2::CHUNK),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => panels.chunk(avx512::ROWS, avx512::CHUNK),
+    };
+    let most = (256 << 10) / (size_of::<f32>() * panels.dimension());
+    (most / chunk).max(1) * chunk
+}
+
 /// See [`crate::kmeans::assign`].
 pub(crate) fn assign(panels: &Panels, rows: &[f32], labels: &mut [u32]) {
     assign_at(Level::best(), panels, rows, labels);

@@ -7,9 +7,9 @@ use super::panels::{Lane, Panel, Panels, WIDTH};
 use super::{Top, Two};
 
 /// Rows per tile.
-const ROWS: usize = 4;
+pub(super) const ROWS: usize = 4;
 /// Most rows per chunk.
-const CHUNK: usize = 256;
+pub(super) const CHUNK: usize = 256;
 
 /// The scores of `R` rows for one panel.
 #[inline(always)]
