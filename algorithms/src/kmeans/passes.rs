@@ -6,12 +6,13 @@ use super::local::CHUNK;
 use super::{Centroids, Delta, Partial, PruneBuffers, Pruner, RowBounds, assign, kernel};
 use crate::fixed::Scale;
 
-/// Least k x d for which bounds are kept from the first pass on.
-const WORTH_BOUNDS: usize = 8192;
-/// Least k x d for which bounds cost less than looking at every row once few rows are open.
-const WORTH_LATE_BOUNDS: usize = 512;
-/// Until no more than one in so many rows moves in a pass, most rows would be open.
-const LATE: usize = 256;
+/// Least k x d for which bounds may cost less than looking at every row.
+const WORTH_BOUNDS: usize = 512;
+/// From this k x d on, the kernel takes far longer than what bounds take beside it.
+const LARGE: usize = 8192;
+/// Bounds begin once no more than one in so many rows moved in a pass, beside large and beside small centroids. Before, most
+/// rows would be open.
+const STILL: [usize; 2] = [8, 256];
 /// Least rows per centroid for which bounds pay: they need the distances between centroids.
 const WORTH_DISTANCES: usize = 16;
 
@@ -69,7 +70,7 @@ impl<'a> Passes<'a> {
                 if follows {
                     part.follow(&pruner, scale, rows, &mut bounds);
                 } else {
-                    part.begin(&pruner, scale, rows, &mut bounds, labelled);
+                    part.begin(&pruner, scale, rows, &mut bounds);
                 }
                 part
             };
@@ -89,12 +90,12 @@ impl<'a> Passes<'a> {
         self.moved = Some(parts.iter().map(|part| part.moved).sum());
     }
 
-    /// Whether the next pass keeps bounds. Beside small centroids they are slow to begin with, and pay only once most rows
-    /// are skipped.
+    /// Whether the next pass keeps bounds.
     fn is_bounded(&self, centroids: &Centroids) -> bool {
         let size = centroids.values().len();
-        let late = self.moved.is_some_and(|moved| moved <= self.labels.len() / LATE);
-        self.pruning && (self.bounds.pruner.is_some() || size >= WORTH_BOUNDS || (size >= WORTH_LATE_BOUNDS && late))
+        let still = self.labels.len() / STILL[usize::from(size < LARGE)];
+        let settled = || self.moved.is_some_and(|moved| moved <= still);
+        self.pruning && size >= WORTH_BOUNDS && (self.bounds.pruner.is_some() || settled())
     }
 
     /// Sums and counts of the last pass.
@@ -155,16 +156,21 @@ impl Part {
             self.old.clear();
             self.old.extend_from_slice(labels);
             assign(centroids, rows, labels);
-            self.sum(scale, rows, labels, labelled);
+            if labelled {
+                self.follow_labels(scale, rows, labels);
+            } else {
+                self.delta.add_rows(scale, rows, labels);
+                self.moved += labels.len();
+            }
         }
     }
 
     /// Looks at every row, and finds its bounds.
-    fn begin(&mut self, pruner: &Pruner, scale: &Scale, rows: &[f32], bounds: &mut RowBounds<'_>, labelled: bool) {
+    fn begin(&mut self, pruner: &Pruner, scale: &Scale, rows: &[f32], bounds: &mut RowBounds<'_>) {
         self.old.clear();
         self.old.extend_from_slice(bounds.labels);
         pruner.fresh(rows, bounds, &mut self.buffers);
-        self.sum(scale, rows, bounds.labels, labelled);
+        self.follow_labels(scale, rows, bounds.labels);
     }
 
     /// Looks at the rows that may change, by the bounds of the pass before.
@@ -175,17 +181,12 @@ impl Part {
         self.change(scale, rows, bounds.labels);
     }
 
-    /// Sums rows that have new labels.
-    fn sum(&mut self, scale: &Scale, rows: &[f32], labels: &[u32], labelled: bool) {
-        if labelled {
-            let moved = (0u32..).zip(self.old.iter().zip(labels)).filter(|(_, (old, new))| old != new);
-            self.changes.clear();
-            self.changes.extend(moved.map(|(position, (&old, _))| (position, old)));
-            self.change(scale, rows, labels);
-        } else {
-            self.delta.add_rows(scale, rows, labels);
-            self.moved += labels.len();
-        }
+    /// Lets the sums follow the labels, from the old ones.
+    fn follow_labels(&mut self, scale: &Scale, rows: &[f32], labels: &[u32]) {
+        let moved = (0u32..).zip(self.old.iter().zip(labels)).filter(|(_, (old, new))| old != new);
+        self.changes.clear();
+        self.changes.extend(moved.map(|(position, (&old, _))| (position, old)));
+        self.change(scale, rows, labels);
     }
 
     fn change(&mut self, scale: &Scale, rows: &[f32], labels: &[u32]) {
