@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use coterie_crds::{API_VERSION, ClusteringJob, KIND, names::MANAGER, status::ClusteringJobStatus};
 use coterie_operator_core::plan::{Action, Deletion, Event, Kind, Object, ObjectRef, Plan};
 use coterie_protocol::identity;
+use jiff::Timestamp;
 use k8s_openapi::{
     ByteString,
     api::{
@@ -12,34 +13,32 @@ use k8s_openapi::{
         autoscaling::v2::HorizontalPodAutoscaler,
         batch::v1::Job,
         core::v1::{ConfigMap, Secret, Service},
+        events,
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
-    runtime::events::{EventType, Recorder, Reporter},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::timeout_at;
 
 use crate::{
+    event,
     failure::{Attempt, Class, Failure, chain, told},
     leadership::Leadership,
     metrics::Metrics,
 };
 
-/// Name under which events are reported.
-const CONTROLLER: &str = "coterie.dev/operator";
-
 /// Carries out plans.
 pub(crate) struct Executor {
     client: Client,
     leadership: Leadership,
-    recorder: Recorder,
+    instance: String,
     metrics: Arc<Metrics>,
 }
 
@@ -59,8 +58,7 @@ pub(crate) struct Report {
 impl Executor {
     /// The instance, the name of the pod, is told in events.
     pub(crate) fn new(client: Client, leadership: Leadership, instance: String, metrics: Arc<Metrics>) -> Self {
-        let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: Some(instance) };
-        Self { recorder: Recorder::new(client.clone(), reporter), client, leadership, metrics }
+        Self { client, leadership, instance, metrics }
     }
 
     /// Carries out a plan that was made from this job.
@@ -215,20 +213,13 @@ impl Executor {
 
     /// Publishes an event. One that cannot be published is passed over: status says the same, and lasts.
     async fn tell(&self, job: &ClusteringJob, event: &Event) {
-        let Event { warning, reason, action, message } = event;
-        let mut regarding = job.object_ref(&());
-        // Events about the same version are summed up, those about different ones keep their own words.
-        regarding.resource_version = job.metadata.resource_version.clone();
-        let published = kube::runtime::events::Event {
-            type_: if *warning { EventType::Warning } else { EventType::Normal },
-            reason: (*reason).to_owned(),
-            note: Some(shortened(message)),
-            action: (*action).to_owned(),
-            secondary: None,
-        };
+        let reason = event.reason;
         let Some(deadline) = self.leadership.permit() else { return };
-        match timeout_at(deadline, self.recorder.publish(&published, &regarding)).await {
-            Ok(Ok(())) => self.metrics.wrote("Event", "create"),
+        let records: Api<events::v1::Event> =
+            Api::namespaced(self.client.clone(), &job.namespace().unwrap_or_default());
+        let record = event::record(job, event, &self.instance, Timestamp::now());
+        match timeout_at(deadline, records.create(&PostParams::default(), &record)).await {
+            Ok(Ok(_)) => self.metrics.wrote("Event", "create"),
             Ok(Err(error)) => tracing::warn!(reason, error = told(&error), "could not publish an event"),
             Err(_) => tracing::warn!(reason, "publishing an event took too long"),
         }
@@ -286,19 +277,6 @@ fn taken(attempt: &Attempt, found: &DynamicObject, job: &ClusteringJob) -> Optio
         None => (Class::Refused, "name taken by an object that is not the operator's".to_owned()),
     };
     Some(Failure::new(class, attempt, message))
-}
-
-/// The limit of the API server, in bytes.
-fn shortened(note: &str) -> String {
-    const LIMIT: usize = 1000;
-    if note.len() <= LIMIT {
-        return note.to_owned();
-    }
-    let mut end = LIMIT;
-    while !note.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}...", &note[..end])
 }
 
 fn document(attempt: &Attempt, object: &Object) -> Result<DynamicObject, Failure> {

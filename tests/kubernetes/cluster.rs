@@ -53,6 +53,7 @@ fn run(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(&program)
         .arg("kubectl")
         .args(arguments)
+        .current_dir(super::support::root())
         .env("KUBECONFIG", folder().join("kubeconfig"))
         .env("NO_PROXY", "*")
         .stdin(Stdio::piped())
@@ -216,7 +217,7 @@ pub fn long_job(namespace: &Namespace, name: &str, rounds: u32) -> Value {
                 "uri": "s3://vectors/blobs/", "columns": {"id": "id", "vector": "vector"},
                 "store": {"endpoint": STORE, "allowHttp": true, "credentialsSecretRef": {"name": "s3-credentials"}},
             },
-            "algorithm": {"kMeans": {"clusters": 64, "init": "Random", "maxIterations": rounds, "tolerance": "0"}},
+            "algorithm": {"kMeans": {"clusters": 256, "init": "Random", "maxIterations": rounds, "tolerance": "0"}},
             "seed": 7,
             "evaluation": {"sampleSize": 1000},
             "workers": {"replicas": 3, "resources": {"cpu": "100m", "memory": "256Mi"}},

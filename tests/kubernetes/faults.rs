@@ -8,6 +8,9 @@ use crate::support::signal;
 /// Passes of the run that is disturbed.
 const ROUNDS: u32 = 300;
 
+/// Starts of the run that is disturbed: it takes some ten seconds altogether.
+const RESTARTS: u32 = 4;
+
 /// The pod with this index of a run, once it runs.
 fn pod(namespace: &Namespace, index: &str) -> Value {
     namespace.wait_for(&format!("pod {index} to run"), || {
@@ -20,7 +23,9 @@ fn pod(namespace: &Namespace, index: &str) -> Value {
 
 /// Trains, disturbed once it is at work; returns the digest.
 fn train(namespace: &Namespace, name: &str, disturb: impl FnOnce()) -> String {
-    namespace.apply(&long_job(namespace, name, ROUNDS));
+    let mut job = long_job(namespace, name, ROUNDS);
+    job["spec"]["algorithm"]["kMeans"]["restarts"] = json!(RESTARTS);
+    namespace.apply(&job);
     namespace.wait(name, "some passes", |job| (job["status"]["run"]["iteration"].as_i64() > Some(3)).then_some(()));
     let before = namespace.job(name);
     assert_eq!(before["status"]["run"]["state"], "Running", "the run was over before it was disturbed");

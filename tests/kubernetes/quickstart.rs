@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Namespace, condition, shared};
-use crate::support::{Job, coterie, serve::Served};
+use crate::cluster::{Namespace, check, condition, kubectl, shared};
+use crate::support::{Job, coterie, root, serve::Served};
 
 /// Rows of the digits, to be asked about.
 fn rows() -> Vec<Vec<f32>> {
@@ -92,6 +92,29 @@ fn one_manifest_trains_and_serves_the_model_of_a_local_run() {
         let left = namespace.kubectl(&["get", kinds, "-l", "coterie.dev/job=digits", "-o", "name"]);
         left.trim().is_empty().then_some(())
     });
+}
+
+/// The commands that the README shows to somebody who has brought the cluster up, word by word.
+#[test]
+fn the_commands_of_the_readme_do_what_it_says() {
+    let _cluster = shared();
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let section = readme.split("## Try it on Kubernetes").nth(1).unwrap().split("\n## ").next().unwrap();
+    let commands: Vec<Vec<&str>> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("    cargo xtask kubectl -- "))
+        .map(|line| line.split(' ').collect())
+        .collect();
+    let verbs: Vec<&str> = commands.iter().map(|command| command[0]).collect();
+    assert_eq!(verbs, ["apply", "wait", "get", "describe"]);
+
+    let _ = kubectl(&["delete", "-f", "examples/digits-cluster.yaml", "--ignore-not-found"]);
+    let told: Vec<String> = commands.iter().map(|command| check(command)).collect();
+    assert!(told[2].contains("digits") && told[2].contains("True"), "{}", told[2]);
+    // The README says that the digest is the one of the local run, which it shows.
+    let digest = readme.split("blake3:").nth(1).unwrap().split(' ').next().unwrap();
+    assert!(told[3].contains(digest), "{digest} is not in {}", told[3]);
+    check(&["delete", "-f", "examples/digits-cluster.yaml", "--timeout=60s"]);
 }
 
 impl Namespace {

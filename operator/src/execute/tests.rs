@@ -5,7 +5,10 @@ use coterie_crds::names::reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::*;
-use crate::{fake::Fake, leadership::Leadership};
+use crate::{
+    fake::{Asked, Fake},
+    leadership::Leadership,
+};
 
 const JOBS: &str = "/apis/coterie.dev/v1alpha1/namespaces/music/clusteringjobs/songs";
 const BATCH: &str = "/apis/batch/v1/namespaces/music/jobs";
@@ -338,25 +341,22 @@ async fn a_write_that_gets_no_answer_ends_with_the_lease() {
 }
 
 #[tokio::test]
-async fn events_about_one_version_are_summed_up_and_failures_to_tell_do_no_harm() {
+async fn each_event_is_told_in_its_own_words_and_failures_to_tell_do_no_harm() {
     let fake = Fake::default();
-    let mut job = observed(&fake);
+    let job = observed(&fake);
     let executor = executor(&fake, Leadership::sole());
-    let plan = Plan { events: vec![event()], ..Plan::default() };
+    let other = Event { message: "in other words".to_owned(), ..event() };
+    let plan = Plan { events: vec![event(), other], ..Plan::default() };
     fake.script(Method::POST, "/events", 403, "Forbidden", "no");
-    for _ in 0..3 {
+    for _ in 0..2 {
         assert!(executor.execute(&job, &plan).await.failure.is_none());
     }
-    job.metadata.resource_version = Some("another".to_owned());
-    assert!(executor.execute(&job, &plan).await.failure.is_none());
-    let methods: Vec<Method> = fake.requests().into_iter().map(|asked| asked.method).collect();
-    assert_eq!(methods, [Method::POST, Method::POST, Method::PATCH, Method::POST]);
-    assert!(fake.requests().iter().all(|asked| asked.path.starts_with(EVENTS)));
-}
-
-#[test]
-fn notes_fit_into_an_event() {
-    assert_eq!(shortened("short"), "short");
-    let long = shortened(&"é".repeat(600));
-    assert!(long.len() <= 1024 && long.ends_with("é..."));
+    let requests = fake.requests();
+    assert_eq!(requests.len(), 4);
+    assert!(requests.iter().all(|asked| asked.method == Method::POST && asked.path.starts_with(EVENTS)));
+    let text = |asked: &Asked, field: &str| asked.body[field].as_str().unwrap().to_owned();
+    assert_eq!(text(&requests[2], "note"), event().message);
+    assert_eq!(text(&requests[3], "note"), "in other words");
+    assert_eq!(text(&requests[3], "reportingInstance"), "operator-0");
+    assert_eq!(requests[3].body["regarding"]["uid"], json!(job.metadata.uid));
 }
