@@ -20,6 +20,7 @@
 //! | the same for less work, by bounds | [`kmeans::Pruner`] |
 //! | scaled or projected columns | [`features`]: standardise, min-max, unit length, PCA |
 //! | to judge a clustering | [`score`]: silhouette, Davies-Bouldin, Calinski-Harabasz, ARI, NMI |
+//! | what is near a row, without looking at all | [`lsh`]: tables of hashes, for angles, distances and sets |
 //! | to count different rows | [`distinct`] |
 //!
 //! Rows are `f32`, row-major: n x d numbers one after the other. Values must be finite; callers check this where data
@@ -114,6 +115,7 @@ pub mod distinct;
 pub mod features;
 pub mod fixed;
 pub mod kmeans;
+pub mod lsh;
 pub mod metric;
 pub mod random;
 pub mod score;

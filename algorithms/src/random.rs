@@ -23,6 +23,8 @@ pub enum Purpose {
     Evaluation = 5,
     /// Making up data.
     Generate = 6,
+    /// Choosing the functions of locality-sensitive hashing.
+    Hashing = 7,
 }
 
 /// The golden ratio times 2^64, odd: the step of splitmix64's sequence.
@@ -100,6 +102,7 @@ mod tests {
         assert_eq!(hash(1, Purpose::Candidates, 0, 0), 0x3977_2aee_ff8e_924d);
         assert_eq!(hash(1, Purpose::Evaluation, 0, 0), 0xac00_e8f0_2f8c_2ce4);
         assert_eq!(hash(1, Purpose::Generate, 0, 0), 0x7f03_85d2_9e92_2734);
+        assert_eq!(hash(1, Purpose::Hashing, 0, 0), 0x0b77_1e28_40ce_d8db);
         assert_eq!(uniform(42, Purpose::Draw, 0, 0), 0.085_755_717_754_494_98);
         assert_eq!(rng(42, Purpose::Seeding, 0).next_u64(), 0x5379_958c_e1ae_f84f);
     }

@@ -1,0 +1,43 @@
+//! What names a bucket.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+/// A packed name of a bucket: `u32` or `u64`.
+pub trait Key: Copy + Ord + Hash + Debug + Default + Send + Sync + sealed::Sealed + 'static {
+    /// Number of bits.
+    const BITS: u32;
+
+    /// The eight bits from bit `shift` on.
+    fn digit(self, shift: u32) -> usize;
+
+    /// The sum modulo 2^BITS.
+    #[must_use]
+    fn step(self, by: Self) -> Self;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for u32 {}
+    impl Sealed for u64 {}
+}
+
+macro_rules! keys {
+    ($($key:ty),*) => {$(
+        impl Key for $key {
+            const BITS: u32 = <$key>::BITS;
+
+            #[inline]
+            fn digit(self, shift: u32) -> usize {
+                (self >> shift) as usize & 0xff
+            }
+
+            #[inline]
+            fn step(self, by: Self) -> Self {
+                self.wrapping_add(by)
+            }
+        }
+    )*};
+}
+
+keys!(u32, u64);

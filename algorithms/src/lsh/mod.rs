@@ -1,0 +1,28 @@
+//! Locality-sensitive hashing: near rows share a bucket more often than far ones.
+//!
+//! Looking at every row for every query takes as long as reading all the data. Hashes under which near rows collide turn
+//! the question "what is near" into "what has the same key", and several tables of several hashes each make near rows meet
+//! almost surely and far ones hardly ever.
+//!
+//! | rows | near means | family |
+//! |---|---|---|
+//! | vectors | a small angle | [`SignFamily`] |
+//! | vectors | a small distance | [`StableFamily`] |
+//! | sets of ids | many ids in common | [`MinHashFamily`] |
+//!
+//! All random choices are functions of a seed ([`crate::random`]), and a key depends on the row alone: not on its place
+//! in a block, on threads, or on the machine.
+
+mod family;
+mod gaussian;
+mod key;
+mod minhash;
+mod projections;
+mod sign;
+mod stable;
+
+pub use family::{Family, Move, Moves};
+pub use key::Key;
+pub use minhash::{Id, MinHashFamily, Sets, SetsError, jaccard_distance};
+pub use sign::SignFamily;
+pub use stable::StableFamily;

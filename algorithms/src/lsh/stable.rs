@@ -1,0 +1,185 @@
+//! Projections onto cells of a line, for Euclidean distances.
+
+use super::projections::Projections;
+use super::{Family, Move, Moves};
+use crate::random::{Purpose, hash};
+
+/// Rows whose projections are held at once.
+const BLOCK: usize = 64;
+
+/// Rounds of the seed, far from the numbers of projections.
+const OFFSETS: u64 = u64::MAX;
+const MULTIPLIERS: u64 = u64::MAX - 1;
+
+/// Cells of random projections (Datar, Immorlica, Indyk and Mirrokni, "Locality-sensitive hashing scheme based on p-stable
+/// distributions", SoCG 2004), for p = 2.
+///
+/// A hash is `floor((a . x + b) / width)` with a normal vector `a` and a uniform offset `b`. A table's key is the sum of
+/// its cells times random odd numbers, modulo 2^64: two different tuples of cells share a key with probability about 2^-63
+/// or, where cells differ by multiples of 2^i, 2^i times that.
+#[derive(Clone, Debug)]
+pub struct StableFamily {
+    hashes: usize,
+    width: f64,
+    projections: Projections,
+    /// One odd number per projection.
+    multipliers: Vec<u64>,
+}
+
+impl StableFamily {
+    /// `tables` tables of `hashes` hashes each, in `dimension` columns; cells are `width` wide, in units of the data.
+    ///
+    /// # Panics
+    /// If any is zero, there are more than 32 hashes, or the width is not finite and positive.
+    pub fn new(dimension: usize, tables: usize, hashes: usize, width: f64, seed: u64) -> Self {
+        assert!((1..=32).contains(&hashes), "{hashes} hashes per table: expected 1 to 32");
+        assert!(width.is_finite() && width > 0.0, "cells of width {width}");
+        let offset = |v| crate::random::uniform(seed, Purpose::Hashing, OFFSETS, v) as f32;
+        let projections = Projections::new(dimension, tables * hashes, seed, 1.0 / width, offset);
+        let multipliers =
+            (0..projections.len() as u64).map(|v| hash(seed, Purpose::Hashing, MULTIPLIERS, v) | 1).collect();
+        Self { hashes, width, projections, multipliers }
+    }
+
+    /// Hashes per table.
+    pub fn hashes(&self) -> usize {
+        self.hashes
+    }
+
+    /// Width of a cell, in units of the data.
+    pub fn width(&self) -> f64 {
+        self.width
+    }
+
+    /// The probability that one hash is the same for two rows at this distance, with cells of this width.
+    ///
+    /// The integral of the paper's section 3.2, by Simpson's rule to about 1e-9.
+    pub fn collision(distance: f64, width: f64) -> f64 {
+        if distance == 0.0 {
+            return 1.0;
+        }
+        // Beyond nine standard deviations nothing is left.
+        let end = (width / distance).min(9.0);
+        let steps = 200;
+        let term = |i: u32| {
+            let z = end * f64::from(i) / f64::from(steps);
+            (-0.5 * z * z).exp() * (1.0 - z * distance / width)
+        };
+        let sum: f64 = (0..=steps)
+            .map(|i| if i == 0 || i == steps { 1.0 } else if i % 2 == 1 { 4.0 } else { 2.0 } * term(i))
+            .sum();
+        (2.0 / std::f64::consts::PI).sqrt() * sum * end / f64::from(3 * steps)
+    }
+}
+
+/// A cell as a number that can be multiplied modulo 2^64.
+#[inline]
+fn cell(dot: f32) -> u64 {
+    i64::from(dot.floor() as i32) as u64
+}
+
+/// The key of a table's cells.
+#[inline]
+fn pack(dots: &[f32], multipliers: &[u64]) -> u64 {
+    dots.iter().zip(multipliers).fold(0, |key, (&dot, &m)| key.wrapping_add(cell(dot).wrapping_mul(m)))
+}
+
+impl Family for StableFamily {
+    type Key = u64;
+
+    fn dimension(&self) -> usize {
+        self.projections.dimension()
+    }
+
+    fn tables(&self) -> usize {
+        self.projections.len() / self.hashes
+    }
+
+    fn keys(&self, rows: &[f32], keys: &mut [u64]) {
+        let (d, tables) = (self.dimension(), self.tables());
+        assert_eq!(rows.len() * tables, keys.len() * d, "rows and keys disagree");
+        let mut dots = Vec::new();
+        for (rows, keys) in rows.chunks(BLOCK * d).zip(keys.chunks_mut(BLOCK * tables)) {
+            self.projections.dots(rows, &mut dots);
+            for (dots, keys) in dots.chunks_exact(self.projections.stride()).zip(keys.chunks_exact_mut(tables)) {
+                let tables = dots.chunks_exact(self.hashes).zip(self.multipliers.chunks_exact(self.hashes));
+                for ((dots, multipliers), key) in tables.zip(keys) {
+                    *key = pack(dots, multipliers);
+                }
+            }
+        }
+    }
+
+    fn moves(&self, row: &[f32], tables: usize, moves: &mut Moves<u64>) {
+        assert_eq!(row.len(), self.dimension(), "a row of another dimension");
+        assert!(tables <= self.tables(), "{tables} tables asked for: there are {}", self.tables());
+        self.projections.dots(row, &mut moves.dots);
+        moves.home.clear();
+        moves.steps.clear();
+        let all = moves.dots.chunks_exact(self.hashes).zip(self.multipliers.chunks_exact(self.hashes));
+        for (dots, multipliers) in all.take(tables) {
+            moves.home.push(pack(dots, multipliers));
+            for (hash, (&dot, &multiplier)) in (0..).zip(dots.iter().zip(multipliers)) {
+                let below = f64::from(dot) - f64::from(dot.floor());
+                let above = 1.0 - below;
+                moves.steps.push(Move { cost: below * below, hash, delta: multiplier.wrapping_neg() });
+                moves.steps.push(Move { cost: above * above, hash, delta: multiplier });
+            }
+        }
+        moves.sort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn collisions_follow_the_distance() {
+        let tables = 20_000;
+        for (distance, width) in [(0.5f32, 4.0), (1.0, 2.0), (2.0, 2.0), (5.0, 1.0)] {
+            let family = StableFamily::new(5, tables, 1, width, 3);
+            let rows = [1.0, 2.0, -1.0, 0.0, 4.0, 1.0, 2.0, -1.0, distance, 4.0];
+            let mut keys = vec![0; 2 * tables];
+            family.keys(&rows, &mut keys);
+            let (a, b) = keys.split_at(tables);
+            let share = a.iter().zip(b).filter(|(a, b)| a == b).count() as f64 / tables as f64;
+            let p = StableFamily::collision(f64::from(distance), width);
+            assert!((share - p).abs() < 5.0 * (p * (1.0 - p) / tables as f64).sqrt(), "{share} for {p}");
+        }
+    }
+
+    /// Values from the closed form, with the normal distribution function from a table.
+    #[test]
+    fn probability() {
+        let closed = |ratio: f64, tail: f64| {
+            1.0 - 2.0 * tail
+                - 2.0 / ((2.0 * std::f64::consts::PI).sqrt() * ratio) * (1.0 - (-0.5 * ratio * ratio).exp())
+        };
+        assert!((StableFamily::collision(1.0, 1.0) - closed(1.0, 0.158_655_253_931)).abs() < 1e-8);
+        assert!((StableFamily::collision(1.0, 2.0) - closed(2.0, 0.022_750_131_948)).abs() < 1e-8);
+        assert!((StableFamily::collision(2.0, 6.0) - closed(3.0, 0.001_349_898_032)).abs() < 1e-8);
+        assert_eq!(StableFamily::collision(0.0, 1.0), 1.0);
+    }
+
+    #[test]
+    fn moves_go_to_the_neighbouring_cells() {
+        let family = StableFamily::new(2, 3, 4, 1.5, 9);
+        let row = [10.0, -3.0];
+        let (mut moves, mut keys) = (Moves::default(), [0; 3]);
+        family.moves(&row, 3, &mut moves);
+        family.keys(&row, &mut keys);
+        assert_eq!(moves.home, keys);
+        assert_eq!(moves.per_table(), 8);
+        for table in 0..3 {
+            let dots = &moves.dots[table * 4..][..4];
+            for step in moves.of(table) {
+                let multipliers = &family.multipliers[table * 4..][..4];
+                let mut there = dots.to_vec();
+                let up = step.delta == multipliers[step.hash as usize];
+                there[step.hash as usize] += if up { 1.0 } else { -1.0 };
+                assert_eq!(moves.home[table].wrapping_add(step.delta), pack(&there, multipliers));
+            }
+        }
+    }
+}
