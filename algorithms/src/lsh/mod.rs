@@ -10,6 +10,8 @@
 //! | vectors | a small distance | [`StableFamily`] |
 //! | sets of ids | many ids in common | [`MinHashFamily`] |
 //!
+//! [`Tables`] hold who shares a key, as flat arrays that may lie in a mapped file.
+//!
 //! All random choices are functions of a seed ([`crate::random`]), and a key depends on the row alone: not on its place
 //! in a block, on threads, or on the machine.
 
@@ -18,11 +20,14 @@ mod gaussian;
 mod key;
 mod minhash;
 mod projections;
+mod radix;
 mod sign;
 mod stable;
+mod tables;
 
 pub use family::{Family, Move, Moves};
 pub use key::Key;
 pub use minhash::{Id, MinHashFamily, Sets, SetsError, jaccard_distance};
 pub use sign::SignFamily;
 pub use stable::StableFamily;
+pub use tables::{Tables, TablesError};
