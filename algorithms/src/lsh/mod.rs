@@ -10,7 +10,8 @@
 //! | vectors | a small distance | [`StableFamily`] |
 //! | sets of ids | many ids in common | [`MinHashFamily`] |
 //!
-//! [`Tables`] hold who shares a key, as flat arrays that may lie in a mapped file.
+//! [`Tables`] hold who shares a key, as flat arrays that may lie in a mapped file; a [`Searcher`] looks
+//! into several buckets of each ([`Probes`]) and ranks what it finds by exact distance.
 //!
 //! All random choices are functions of a seed ([`crate::random`]), and a key depends on the row alone: not on its place
 //! in a block, on threads, or on the machine.
@@ -19,6 +20,8 @@ mod family;
 mod gaussian;
 mod key;
 mod minhash;
+mod nearest;
+mod probes;
 mod projections;
 mod radix;
 mod sign;
@@ -28,6 +31,8 @@ mod tables;
 pub use family::{Family, Move, Moves};
 pub use key::Key;
 pub use minhash::{Id, MinHashFamily, Sets, SetsError, jaccard_distance};
+pub use nearest::{Effort, Neighbour, Searcher, brute_force};
+pub use probes::Probes;
 pub use sign::SignFamily;
 pub use stable::StableFamily;
 pub use tables::{Tables, TablesError};

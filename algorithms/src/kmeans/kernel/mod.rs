@@ -33,7 +33,7 @@ pub(crate) use dots::dots;
 pub(crate) use moments::{COARSE_BITS, FINE_BITS, cross_products, squares};
 pub(crate) use pairs::{CHUNK as PAIR_CHUNK, Groups, Trials, distance_sums, trial_distances};
 pub(crate) use panels::{Panels, WIDTH};
-pub(crate) use rows::{accumulate, add, distances, move_row, project, squared_distance};
+pub(crate) use rows::{accumulate, add, distances, move_row, project, scattered_distances, squared_distance};
 
 /// The instructions that the assignment step uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -94,6 +94,24 @@ widened! {
 }
 
 widened! {
+    /// The squared distances of a row to some rows, given by their positions.
+    ///
+    /// # Panics
+    /// If a position is out of range.
+    pub(crate) fn scattered_distances(row: &[f32], rows: &[f32], positions: &[u32], squares: &mut Vec<f64>) {
+        let d = row.len();
+        squares.clear();
+        squares.resize(positions.len(), 0.0);
+        for (at, (&position, square)) in positions.iter().zip(squares).enumerate() {
+            if let Some(&later) = positions.get(at + AHEAD) {
+                prefetch(&rows[later as usize * d..][..d]);
+            }
+            *square = lanes::squared_distance(row, &rows[position as usize * d..][..d]);
+        }
+    }
+}
+
+widened! {
     /// Squared distance of two rows.
     pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
         lanes::squared_distance(a, b)
