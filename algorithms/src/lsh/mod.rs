@@ -13,9 +13,13 @@
 //! [`Tables`] hold who shares a key, as flat arrays that may lie in a mapped file; a [`Searcher`] looks
 //! into several buckets of each ([`Probes`]) and ranks what it finds by exact distance.
 //!
+//! [`BucketPartial`] clusters rows by the buckets they share, part by part.
+//!
 //! All random choices are functions of a seed ([`crate::random`]), and a key depends on the row alone: not on its place
 //! in a block, on threads, or on the machine.
 
+mod cluster;
+mod components;
 mod family;
 mod gaussian;
 mod key;
@@ -28,6 +32,8 @@ mod sign;
 mod stable;
 mod tables;
 
+pub use cluster::BucketPartial;
+pub use components::{Components, ParentError};
 pub use family::{Family, Move, Moves};
 pub use key::Key;
 pub use minhash::{Id, MinHashFamily, Sets, SetsError, jaccard_distance};
