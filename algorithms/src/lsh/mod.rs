@@ -13,11 +13,13 @@
 //! [`Tables`] hold who shares a key, as flat arrays that may lie in a mapped file; a [`Searcher`] looks
 //! into several buckets of each ([`Probes`]) and ranks what it finds by exact distance.
 //!
+//! [`choose`] finds how many tables, hashes and probes a recall takes.
 //! [`BucketPartial`] clusters rows by the buckets they share, part by part.
 //!
 //! All random choices are functions of a seed ([`crate::random`]), and a key depends on the row alone: not on its place
 //! in a block, on threads, or on the machine.
 
+mod choose;
 mod cluster;
 mod components;
 mod family;
@@ -32,6 +34,7 @@ mod sign;
 mod stable;
 mod tables;
 
+pub use choose::{Choice, Goal, OutOfReach, choose, sign_families, stable_families};
 pub use cluster::BucketPartial;
 pub use components::{Components, ParentError};
 pub use family::{Family, Move, Moves};

@@ -1,0 +1,301 @@
+//! Choosing tables, hashes and probes for a recall.
+
+use rayon::prelude::*;
+
+use super::{Effort, Family, Searcher, SignFamily, StableFamily, Tables, brute_force};
+use crate::metric::Metric;
+use crate::random::{Purpose, Stream};
+
+/// Rows hashed or compared that cost as much as looking up a bucket.
+const BUCKET_COST: f64 = 2.0;
+
+/// What a search must reach.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Goal {
+    /// The share of the true nearest rows that must be found, on average.
+    pub recall: f64,
+    /// How many nearest rows count.
+    pub neighbours: usize,
+    /// Rows of the sample that are asked for.
+    pub queries: usize,
+    /// Most tables.
+    pub most_tables: usize,
+    /// Most buckets tried per query.
+    pub most_probes: usize,
+    /// Rows of the data that the sample stands for.
+    pub rows: usize,
+}
+
+/// What was chosen, and what it did on the sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// Which of the families given.
+    pub family: usize,
+    /// Tables and probes.
+    pub effort: Effort,
+    /// Mean recall of the sample's queries.
+    pub recall: f64,
+    /// Expected candidates per query in the whole data.
+    pub candidates: f64,
+    /// Expected cost of a query, in comparisons of two rows.
+    pub cost: f64,
+}
+
+/// No setting reaches the recall.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("no setting reaches the recall {target}: the best reaches {}; allow more tables or probes", best.recall)]
+pub struct OutOfReach {
+    /// What was asked for.
+    pub target: f64,
+    /// The setting that comes nearest.
+    pub best: Choice,
+}
+
+/// The cheapest family, tables and probes that reach a recall on a sample.
+///
+/// `sample` holds some rows, row-major, for example those with the smallest hashes; `families` what may be taken, with at
+/// most `goal.most_tables` tables used ([`sign_families`], [`stable_families`]).
+///
+/// The method is trial. Some rows of the sample, chosen by `seed`, are asked for: their true neighbours in the sample are found by
+/// [`brute_force`], leaving the row itself out: of `m` neighbours among all rows a sample holds `m * sample / rows` (at least 1 is
+/// asked for), and these lie as far away as the `m` do. For each family, for 1, 2, 4, ... tables and 1, 2, 4, ... probes per table it is
+/// counted how many of them are among the candidates, and how many candidates there are. A setting will do if the mean recall less 1.64
+/// standard errors reaches the target (a one-sided confidence of 95 %). Its cost is
+///
+/// > candidates * rows / sample + 2 probes + tables * hashes
+///
+/// in comparisons of two rows, where a projection costs as much as a comparison. The cheapest is taken, ties by the first.
+/// Where the sample holds less than an `m`-th of the rows, neighbours in it are farther away than in all the data and so
+/// harder to find: the recall then errs on the safe side.
+///
+/// Takes O(queries x sample x dimension) and, per family, the time to build its tables on the sample. The result does not
+/// depend on the number of threads.
+///
+/// # Errors
+/// If no setting reaches the recall.
+///
+/// # Panics
+/// If there are no families or queries, the sample has fewer rows than there are neighbours or is not a whole number of rows,
+/// or tables or probes may not be used.
+pub fn choose<F: Family>(
+    families: &[(F, usize)],
+    sample: &[f32],
+    metric: Metric,
+    goal: Goal,
+    seed: u64,
+) -> Result<Choice, OutOfReach> {
+    assert!(!families.is_empty() && goal.queries > 0 && goal.neighbours > 0, "nothing to choose from");
+    assert!(goal.most_tables > 0 && goal.most_probes > 0, "no tables or probes");
+    let d = families[0].0.dimension();
+    let n = sample.len() / d;
+    assert!(n > goal.neighbours, "a sample of {n} rows for {} neighbours", goal.neighbours);
+    let queries = pick(n, goal.queries, seed);
+    // As many of the sample lie within the same distance as do of all rows, scaled down.
+    let near = (goal.neighbours as f64 * n as f64 / goal.rows.max(n) as f64).ceil() as usize;
+    let truth = truth(sample, d, metric, &queries, near);
+    let mut chosen: Option<Choice> = None;
+    // Any setting comes nearer than this.
+    let effort = Effort { tables: 0, probes: 0 };
+    let mut best = Choice { family: 0, effort, recall: -1.0, candidates: 0.0, cost: 0.0 };
+    for (index, (family, hashes)) in families.iter().enumerate() {
+        let all = Tables::of_vectors(family, sample);
+        for tables in doubling(1, family.tables().min(goal.most_tables)) {
+            for probes in doubling(tables, goal.most_probes) {
+                let effort = Effort { tables, probes };
+                let (found, error) = trial(family, &all, sample, &queries, &truth, effort);
+                let candidates = found.candidates * goal.rows as f64 / n as f64;
+                let cost = candidates + BUCKET_COST * probes as f64 + (tables * hashes) as f64;
+                let choice = Choice { family: index, effort, recall: found.recall, candidates, cost };
+                if choice.recall > best.recall {
+                    best = choice;
+                }
+                let cheaper = chosen.is_none_or(|so_far| cost < so_far.cost);
+                let enough = choice.recall - 1.64 * error >= goal.recall;
+                if cheaper && enough {
+                    chosen = Some(choice);
+                }
+                // More probes of these tables find no fewer candidates, so they only cost more.
+                if !cheaper || enough {
+                    break;
+                }
+            }
+        }
+    }
+    chosen.ok_or(OutOfReach { target: goal.recall, best })
+}
+
+/// The nearest other rows of each query.
+fn truth(sample: &[f32], d: usize, metric: Metric, queries: &[u32], near: usize) -> Vec<Vec<u32>> {
+    let nearest = |&query: &u32| {
+        let found = brute_force(sample, metric, &sample[query as usize * d..][..d], near + 1);
+        found.iter().map(|found| found.id).filter(|&id| id != query).take(near).collect()
+    };
+    queries.par_iter().map(nearest).collect()
+}
+
+/// What a setting does on average.
+struct Found {
+    recall: f64,
+    candidates: f64,
+}
+
+/// Asks for all queries; gives the standard error of the recall too.
+fn trial<F: Family>(
+    family: &F,
+    tables: &Tables<F::Key>,
+    sample: &[f32],
+    queries: &[u32],
+    truth: &[Vec<u32>],
+    effort: Effort,
+) -> (Found, f64) {
+    let d = family.dimension();
+    let counts: Vec<(usize, usize)> = queries
+        .par_iter()
+        .zip(truth)
+        .map_init(Searcher::new, |searcher, (&query, truth)| {
+            let candidates = searcher.candidates(family, tables, &sample[query as usize * d..][..d], effort);
+            let hits = truth.iter().filter(|id| candidates.binary_search(id).is_ok()).count();
+            (hits, candidates.len())
+        })
+        .collect();
+    let n = counts.len() as f64;
+    let shares = || counts.iter().zip(truth).map(|(&(hits, _), truth)| hits as f64 / truth.len() as f64);
+    let recall = shares().sum::<f64>() / n;
+    let variance = shares().map(|share| (share - recall) * (share - recall)).sum::<f64>() / (n - 1.0).max(1.0);
+    let total: usize = counts.iter().map(|&(_, candidates)| candidates).sum();
+    (Found { recall, candidates: total as f64 / n }, (variance / n).sqrt())
+}
+
+/// The rows with the smallest hashes, ascending.
+fn pick(n: usize, count: usize, seed: u64) -> Vec<u32> {
+    let stream = Stream::new(seed, Purpose::Sample, 0);
+    let mut rows: Vec<u32> = (0..n as u32).collect();
+    rows.sort_unstable_by_key(|&row| stream.hash(row.into()));
+    rows.truncate(count);
+    rows.sort_unstable();
+    rows
+}
+
+/// `from`, twice that, and so on, and `to`; nothing if `from` is beyond `to`.
+fn doubling(from: usize, to: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors((from <= to).then_some(from), move |&last| (last < to).then(|| (2 * last).min(to)))
+}
+
+/// Families of sign hashes for `rows` rows, each with its hashes per table: most first: from a bucket for each
+/// quarter of a row to one for each 64 rows.
+///
+/// # Panics
+/// If the dimension or the number of tables is zero.
+pub fn sign_families(dimension: usize, rows: usize, tables: usize, seed: u64) -> Vec<(SignFamily, usize)> {
+    let bits = rows.max(2).ilog2();
+    (bits.saturating_sub(6).clamp(1, 32)..=(bits + 2).min(32))
+        .rev()
+        .map(|bits| (SignFamily::new(dimension, tables, bits, seed), bits as usize))
+        .collect()
+}
+
+/// Families of cells for rows at this typical distance from their neighbours: 16 down to 2 hashes, cells 2, 4 and 8
+/// times as wide.
+///
+/// # Panics
+/// If the dimension or the number of tables is zero, or the distance is not finite and positive.
+pub fn stable_families(dimension: usize, distance: f64, tables: usize, seed: u64) -> Vec<(StableFamily, usize)> {
+    [16, 12, 8, 4, 2]
+        .into_iter()
+        .flat_map(|hashes| [2.0, 4.0, 8.0].map(|times| (hashes, times)))
+        .map(|(hashes, times)| (StableFamily::new(dimension, tables, hashes, times * distance, seed), hashes))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows around 40 centres.
+    fn blobs(n: usize, d: usize, salt: u64) -> Vec<f32> {
+        let (places, noise) = (Stream::new(1, Purpose::Generate, 0), Stream::new(salt, Purpose::Generate, 1));
+        (0..n * d)
+            .map(|i| {
+                let centre = noise.hash((n * d + i / d) as u64) % 40;
+                let near: f64 = (0..4).map(|k| noise.uniform((4 * i + k) as u64) - 0.5).sum();
+                (places.uniform(centre * d as u64 + (i % d) as u64) - 0.5 + 0.15 * near) as f32
+            })
+            .collect()
+    }
+
+    fn goal(recall: f64) -> Goal {
+        Goal { recall, neighbours: 10, queries: 150, most_tables: 16, most_probes: 256, rows: 20_000 }
+    }
+
+    /// What is chosen on a sample reaches the recall on the whole, for rows that were not seen.
+    fn reaches<F: Family>(families: &[(F, usize)], rows: &[f32], sample: &[f32], queries: &[f32], recall: f64) {
+        let choice = choose(families, sample, Metric::Euclidean, goal(recall), 3).unwrap();
+        let (family, d) = (&families[choice.family].0, 16);
+        let tables = Tables::of_vectors(family, rows);
+        let (mut searcher, mut found, mut hits, mut candidates) = (Searcher::new(), Vec::new(), 0, 0);
+        for query in queries.chunks_exact(d) {
+            let truth = brute_force(rows, Metric::Euclidean, query, 10);
+            searcher.nearest(family, &tables, rows, Metric::Euclidean, query, choice.effort, 10, &mut found);
+            hits += found.iter().filter(|f| truth.contains(f)).count();
+            candidates += searcher.candidates(family, &tables, query, choice.effort).len();
+        }
+        let n = queries.len() / d;
+        assert!(hits as f64 / (10 * n) as f64 >= recall, "{choice:?}: {hits} hits");
+        let share = candidates as f64 / n as f64 / choice.candidates;
+        assert!((0.5..2.0).contains(&share), "{choice:?}: {share}");
+        assert!(choice.candidates < 0.25 * 20_000.0, "{choice:?}");
+    }
+
+    #[test]
+    fn chosen_settings_reach_the_recall() {
+        let rows = blobs(20_000, 16, 7);
+        let (sample, queries) = (&rows[..2500 * 16], blobs(100, 16, 8));
+        for recall in [0.7, 0.95] {
+            reaches(&sign_families(16, 20_000, 16, 5), &rows, sample, &queries, recall);
+            reaches(&stable_families(16, 0.4, 16, 5), &rows, sample, &queries, recall);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_reached_is_told() {
+        let sample = blobs(500, 8, 1);
+        let families = vec![(SignFamily::new(8, 1, 16, 2), 16)];
+        let few = Goal { most_probes: 2, queries: 50, ..goal(0.999) };
+        let error = choose(&families, &sample, Metric::Euclidean, few, 1).unwrap_err();
+        assert!(error.best.recall < 0.999 && error.target == 0.999);
+        assert_eq!(error.best.effort, Effort { tables: 1, probes: 2 });
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        assert_eq!(alone.install(|| choose(&families, &sample, Metric::Euclidean, few, 1)), Err(error));
+    }
+
+    /// The slow twin tries every setting.
+    #[test]
+    fn same_as_trying_everything() {
+        let sample = blobs(1500, 8, 4);
+        let families = sign_families(8, 1500, 6, 2);
+        let goal = Goal { most_tables: 6, most_probes: 48, queries: 60, rows: 6000, ..goal(0.8) };
+        let queries = pick(1500, 60, 9);
+        let truth = truth(&sample, 8, Metric::Euclidean, &queries, 3);
+        let mut expected: Option<(f64, usize, Effort)> = None;
+        for (index, (family, hashes)) in families.iter().enumerate() {
+            let all = Tables::of_vectors(family, &sample);
+            for tables in [1, 2, 4, 6] {
+                for probes in doubling(tables, 48) {
+                    let effort = Effort { tables, probes };
+                    let (found, error) = trial(family, &all, &sample, &queries, &truth, effort);
+                    let cost = found.candidates * 4.0 + 2.0 * probes as f64 + (tables * hashes) as f64;
+                    if found.recall - 1.64 * error >= 0.8 && expected.is_none_or(|(least, ..)| cost < least) {
+                        expected = Some((cost, index, effort));
+                    }
+                }
+            }
+        }
+        let choice = choose(&families, &sample, Metric::Euclidean, goal, 9).unwrap();
+        assert_eq!((choice.family, choice.effort), expected.map(|(_, index, effort)| (index, effort)).unwrap());
+    }
+
+    #[test]
+    fn settings_double() {
+        assert!(doubling(1, 5).eq([1, 2, 4, 5]) && doubling(3, 3).eq([3]) && doubling(4, 2).next().is_none());
+    }
+}
