@@ -31,6 +31,7 @@ mod probes;
 mod projections;
 mod radix;
 mod sign;
+mod similar;
 mod stable;
 mod tables;
 

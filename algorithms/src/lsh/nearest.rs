@@ -44,6 +44,12 @@ impl Visited {
         new
     }
 
+    /// Adds the rows that are new.
+    fn take(&mut self, rows: &[u32], new: &mut Vec<u32>) {
+        new.extend(rows.iter().copied().filter(|&row| self.visit(row)));
+    }
+
+    /// Forgets the rows that were visited.
     fn clear(&mut self, rows: &[u32]) {
         for &row in rows {
             self.0[row as usize / 64] = 0;
@@ -57,12 +63,12 @@ impl Visited {
 /// Takes a bit per row of the tables. Use one per thread.
 #[derive(Clone, Debug, Default)]
 pub struct Searcher<K> {
-    moves: Moves<K>,
+    pub(super) moves: Moves<K>,
     probes: Probes,
     visited: Visited,
-    candidates: Vec<u32>,
+    pub(super) candidates: Vec<u32>,
     squares: Vec<f64>,
-    order: Vec<(f64, u32)>,
+    pub(super) order: Vec<(f64, u32)>,
 }
 
 impl<K: Key> Searcher<K> {
@@ -88,17 +94,30 @@ impl<K: Key> Searcher<K> {
         L: AsRef<[K]> + Sync,
         I: AsRef<[u32]> + Sync,
     {
-        let Self { moves, probes, visited, candidates, .. } = self;
         assert!(effort.tables <= tables.count(), "{} tables asked for: there are {}", effort.tables, tables.count());
-        family.moves(query, effort.tables, moves);
-        visited.fit(tables.len());
-        candidates.clear();
-        probes.each(moves, effort.probes, |table, key| {
-            candidates.extend(tables.bucket(table, key).iter().copied().filter(|&row| visited.visit(row)));
-        });
-        visited.clear(candidates);
-        candidates.sort_unstable();
-        candidates
+        family.moves(query, effort.tables, &mut self.moves);
+        self.begin(tables.len());
+        let Self { moves, probes, visited, candidates, .. } = self;
+        probes.each(moves, effort.probes, |table, key| visited.take(tables.bucket(table, key), candidates));
+        self.end()
+    }
+
+    /// Starts to collect candidates among `n` rows.
+    pub(super) fn begin(&mut self, n: usize) {
+        self.visited.fit(n);
+        self.candidates.clear();
+    }
+
+    /// Takes in a bucket.
+    pub(super) fn take(&mut self, rows: &[u32]) {
+        self.visited.take(rows, &mut self.candidates);
+    }
+
+    /// The candidates, ascending.
+    pub(super) fn end(&mut self) -> &[u32] {
+        self.visited.clear(&self.candidates);
+        self.candidates.sort_unstable();
+        &self.candidates
     }
 
     /// The `m` candidates nearest to the query, by exact distance, ties by lowest id.
@@ -145,18 +164,10 @@ fn rank(
     found: &mut Vec<Neighbour>,
 ) {
     found.clear();
-    if m == 0 {
-        return;
-    }
     scattered_distances(query, rows, candidates, squares);
     order.clear();
     order.extend(squares.iter().copied().zip(candidates.iter().copied()));
-    let by = |a: &(f64, u32), b: &(f64, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
-    if m < order.len() {
-        order.select_nth_unstable_by(m - 1, by);
-        order.truncate(m);
-    }
-    order.sort_unstable_by(by);
+    keep(order, m);
     found.extend(order.iter().map(|&(square, id)| {
         let distance = match metric {
             Metric::Euclidean => square.sqrt(),
@@ -164,6 +175,18 @@ fn rank(
         };
         Neighbour { id, distance }
     }));
+}
+
+/// Keeps the `m` smallest, in order. O(length + m log m).
+pub(super) fn keep(order: &mut Vec<(f64, u32)>, m: usize) {
+    let by = |a: &(f64, u32), b: &(f64, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+    if m < order.len() {
+        if m > 0 {
+            order.select_nth_unstable_by(m - 1, by);
+        }
+        order.truncate(m);
+    }
+    order.sort_unstable_by(by);
 }
 
 /// The `m` nearest of all rows, by looking at each: what [`Searcher::nearest`] approximates. O(rows x dimension).
