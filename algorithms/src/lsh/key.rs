@@ -11,6 +11,12 @@ pub trait Key: Copy + Ord + Hash + Debug + Default + Send + Sync + sealed::Seale
     /// The eight bits from bit `shift` on.
     fn digit(self, shift: u32) -> usize;
 
+    /// The bits from bit `shift` on.
+    fn upper(self, shift: u32) -> usize;
+
+    /// Number of bits without leading zeros.
+    fn width(self) -> u32;
+
     /// The sum modulo 2^BITS.
     #[must_use]
     fn step(self, by: Self) -> Self;
@@ -30,6 +36,16 @@ macro_rules! keys {
             #[inline]
             fn digit(self, shift: u32) -> usize {
                 (self >> shift) as usize & 0xff
+            }
+
+            #[inline]
+            fn upper(self, shift: u32) -> usize {
+                (self >> shift) as usize
+            }
+
+            #[inline]
+            fn width(self) -> u32 {
+                <Self as Key>::BITS - self.leading_zeros()
             }
 
             #[inline]

@@ -22,6 +22,7 @@
 mod choose;
 mod cluster;
 mod components;
+mod directory;
 mod family;
 mod gaussian;
 mod key;

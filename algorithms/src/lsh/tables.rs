@@ -1,9 +1,11 @@
 //! Buckets as flat arrays.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::directory::Directory;
 use super::radix::sort;
 use super::{Family, Id, Key, MinHashFamily, Sets};
 
@@ -21,7 +23,8 @@ const BLOCK: usize = 1024;
 /// | `offsets` | buckets + tables | per table, where each bucket's rows begin; one more than keys, from 0 to n |
 /// | `rows` | tables x n | per table, all rows in order of (key, row) |
 ///
-/// Finding a bucket takes O(log buckets).
+/// Beside them a directory of the keys is kept in memory, 4 bytes per bucket, so that finding a bucket takes O(1) where keys are
+/// spread evenly, O(log buckets) at worst.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tables<K, S = Vec<u64>, L = Vec<K>, I = Vec<u32>> {
     len: usize,
@@ -29,7 +32,8 @@ pub struct Tables<K, S = Vec<u64>, L = Vec<K>, I = Vec<u32>> {
     keys: L,
     offsets: I,
     rows: I,
-    key: std::marker::PhantomData<K>,
+    directories: Vec<Directory>,
+    key: PhantomData<K>,
 }
 
 /// Why arrays are no tables.
@@ -108,9 +112,11 @@ impl<K: Key> Tables<K> {
             keys: Vec::new(),
             offsets: Vec::new(),
             rows: Vec::with_capacity(n * tables),
-            key: std::marker::PhantomData,
+            directories: Vec::with_capacity(tables),
+            key: PhantomData,
         };
         for table in sorted {
+            all.directories.push(Directory::new(&table.keys));
             all.keys.extend(table.keys);
             all.offsets.extend(table.offsets);
             all.rows.extend(table.rows);
@@ -175,8 +181,10 @@ impl<K: Key, S: AsRef<[u64]> + Sync, L: AsRef<[K]> + Sync, I: AsRef<[u32]> + Syn
     /// # Errors
     /// If the arrays do not fit each other or are out of order, so that every lookup in accepted tables is in range.
     pub fn from_parts(len: usize, starts: S, keys: L, offsets: I, rows: I) -> Result<Self, TablesError> {
-        let tables = Self { len, starts, keys, offsets, rows, key: std::marker::PhantomData };
+        let mut tables = Self { len, starts, keys, offsets, rows, directories: Vec::new(), key: PhantomData };
         tables.check()?;
+        tables.directories =
+            (0..tables.count()).into_par_iter().map(|table| Directory::new(tables.keys_of(table))).collect();
         Ok(tables)
     }
 
@@ -258,14 +266,14 @@ impl<K: Key, S: AsRef<[u64]> + Sync, L: AsRef<[K]> + Sync, I: AsRef<[u32]> + Syn
         &self.keys.as_ref()[starts[table] as usize..starts[table + 1] as usize]
     }
 
-    /// The rows in a table that have this key, ascending; none if there is no such bucket. O(log buckets).
+    /// The rows in a table that have this key, ascending; none if there is no such bucket.
     ///
     /// # Panics
     /// If there is no such table.
     pub fn bucket(&self, table: usize, key: K) -> &[u32] {
-        match self.keys_of(table).binary_search(&key) {
-            Ok(bucket) => self.rows_at(table, bucket),
-            Err(_) => &[],
+        match self.directories[table].find(self.keys_of(table), key) {
+            Some(bucket) => self.rows_at(table, bucket),
+            None => &[],
         }
     }
 
@@ -318,10 +326,15 @@ mod tests {
             let flat: HashMap<K, Vec<u32>> = tables.buckets(table).map(|(key, rows)| (key, rows.to_vec())).collect();
             assert_eq!(&flat, map);
             assert!(map.iter().all(|(&key, rows)| tables.bucket(table, key) == rows));
+            let mixed = keys.iter().zip(keys.iter().skip(1)).map(|(a, b)| a.step(*b));
+            for key in mixed {
+                assert_eq!(tables.bucket(table, key), map.get(&key).map_or(&[][..], Vec::as_slice));
+            }
             assert!(map.contains_key(&K::default()) || tables.bucket(table, K::default()).is_empty());
         }
         let (starts, all, offsets, rows) = tables.parts();
-        Tables::from_parts(tables.len(), starts, all, offsets, rows).unwrap();
+        let mapped = Tables::from_parts(tables.len(), starts, all, offsets, rows).unwrap();
+        assert_eq!(mapped.directories, tables.directories);
     }
 
     proptest! {
