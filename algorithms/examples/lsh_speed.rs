@@ -35,7 +35,7 @@ fn report<F: Family>(name: &str, families: &[(F, usize)], rows: &[f32], queries:
     let sample = &rows[..rows.len() / 10];
     for recall in [0.8, 0.9, 0.95, 0.99] {
         let goal =
-            Goal { recall, neighbours: NEIGHBOURS, queries: 200, most_tables: 16, most_probes: 1024, rows: ROWS };
+            Goal { recall, neighbours: NEIGHBOURS, queries: 1000, most_tables: 16, most_probes: 1024, rows: ROWS };
         let start = Instant::now();
         let choice = match choose(families, sample, Metric::Euclidean, goal, SEED) {
             Ok(choice) => choice,

@@ -16,7 +16,7 @@ pub struct Goal {
     pub recall: f64,
     /// How many nearest rows count.
     pub neighbours: usize,
-    /// Rows of the sample that are asked for.
+    /// Rows of the sample that are asked for. With fewer than `3 / (1 - recall)` no setting is sure to reach the recall.
     pub queries: usize,
     /// Most tables.
     pub most_tables: usize,
@@ -41,9 +41,9 @@ pub struct Choice {
     pub cost: f64,
 }
 
-/// No setting reaches the recall.
+/// No setting is sure to reach the recall.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("no setting reaches the recall {target}: the best reaches {}; allow more tables or probes", best.recall)]
+#[error("no setting is sure to reach the recall {target}: the best reaches {} of the sample; allow more tables, probes or queries", best.recall)]
 pub struct OutOfReach {
     /// What was asked for.
     pub target: f64,
@@ -59,12 +59,13 @@ pub struct OutOfReach {
 /// The method is trial. Some rows of the sample, chosen by `seed`, are asked for: their true neighbours in the sample are found by
 /// [`brute_force`], leaving the row itself out: of `m` neighbours among all rows a sample holds `m * sample / rows` (at least 1 is
 /// asked for), and these lie as far away as the `m` do. For each family, for 1, 2, 4, ... tables and 1, 2, 4, ... probes per table it is
-/// counted how many of them are among the candidates, and how many candidates there are. A setting will do if the mean recall less 1.64
-/// standard errors reaches the target (a one-sided confidence of 95 %). Its cost is
+/// counted how many of them are among the candidates, and how many candidates there are. A setting will do if the lower
+/// end of the mean recall's confidence interval (Wilson 1927; one-sided, 95 %) reaches the target. Its cost is
 ///
 /// > candidates * rows / sample + 2 probes + tables * hashes
 ///
-/// in comparisons of two rows, where a projection costs as much as a comparison. The cheapest is taken, ties by the first.
+/// in comparisons of two rows, where a projection costs as much as a comparison. The cheapest is taken, ties by the first;
+/// then its number of probes is lowered by bisection.
 /// Where the sample holds less than an `m`-th of the rows, neighbours in it are farther away than in all the data and so
 /// harder to find: the recall then errs on the safe side.
 ///
@@ -72,7 +73,7 @@ pub struct OutOfReach {
 /// depend on the number of threads.
 ///
 /// # Errors
-/// If no setting reaches the recall.
+/// If no setting is sure to reach the recall.
 ///
 /// # Panics
 /// If there are no families or queries, the sample has fewer rows than there are neighbours or is not a whole number of rows,
@@ -93,24 +94,28 @@ pub fn choose<F: Family>(
     // As many of the sample lie within the same distance as do of all rows, scaled down.
     let near = (goal.neighbours as f64 * n as f64 / goal.rows.max(n) as f64).ceil() as usize;
     let truth = truth(sample, d, metric, &queries, near);
+    // A setting, and whether it will do.
+    let attempt = |index: usize, all: &Tables<F::Key>, effort: Effort| {
+        let (family, hashes) = &families[index];
+        let found = trial(family, all, sample, &queries, &truth, effort);
+        let candidates = found.candidates * goal.rows as f64 / n as f64;
+        let cost = candidates + BUCKET_COST * effort.probes as f64 + (effort.tables * hashes) as f64;
+        let choice = Choice { family: index, effort, recall: found.recall, candidates, cost };
+        (choice, sure(choice.recall, queries.len()) >= goal.recall)
+    };
     let mut chosen: Option<Choice> = None;
     // Any setting comes nearer than this.
     let effort = Effort { tables: 0, probes: 0 };
     let mut best = Choice { family: 0, effort, recall: -1.0, candidates: 0.0, cost: 0.0 };
-    for (index, (family, hashes)) in families.iter().enumerate() {
+    for (index, (family, _)) in families.iter().enumerate() {
         let all = Tables::of_vectors(family, sample);
         for tables in doubling(1, family.tables().min(goal.most_tables)) {
             for probes in doubling(tables, goal.most_probes) {
-                let effort = Effort { tables, probes };
-                let (found, error) = trial(family, &all, sample, &queries, &truth, effort);
-                let candidates = found.candidates * goal.rows as f64 / n as f64;
-                let cost = candidates + BUCKET_COST * probes as f64 + (tables * hashes) as f64;
-                let choice = Choice { family: index, effort, recall: found.recall, candidates, cost };
+                let (choice, enough) = attempt(index, &all, Effort { tables, probes });
                 if choice.recall > best.recall {
                     best = choice;
                 }
-                let cheaper = chosen.is_none_or(|so_far| cost < so_far.cost);
-                let enough = choice.recall - 1.64 * error >= goal.recall;
+                let cheaper = chosen.is_none_or(|so_far| choice.cost < so_far.cost);
                 if cheaper && enough {
                     chosen = Some(choice);
                 }
@@ -121,7 +126,20 @@ pub fn choose<F: Family>(
             }
         }
     }
-    chosen.ok_or(OutOfReach { target: goal.recall, best })
+    let Some(mut choice) = chosen else {
+        return Err(OutOfReach { target: goal.recall, best });
+    };
+    let all = Tables::of_vectors(&families[choice.family].0, sample);
+    let Effort { tables, probes } = choice.effort;
+    let mut few = doubling(tables, goal.most_probes).take_while(|&tried| tried < probes).last().unwrap_or(probes - 1);
+    while choice.effort.probes - few > 1 {
+        let probes = few.midpoint(choice.effort.probes);
+        match attempt(choice.family, &all, Effort { tables, probes }) {
+            (fewer, true) => choice = fewer,
+            (_, false) => few = probes,
+        }
+    }
+    Ok(choice)
 }
 
 /// The nearest other rows of each query.
@@ -139,7 +157,7 @@ struct Found {
     candidates: f64,
 }
 
-/// Asks for all queries; gives the standard error of the recall too.
+/// Asks for all queries.
 fn trial<F: Family>(
     family: &F,
     tables: &Tables<F::Key>,
@@ -147,7 +165,7 @@ fn trial<F: Family>(
     queries: &[u32],
     truth: &[Vec<u32>],
     effort: Effort,
-) -> (Found, f64) {
+) -> Found {
     let d = family.dimension();
     let counts: Vec<(usize, usize)> = queries
         .par_iter()
@@ -159,11 +177,18 @@ fn trial<F: Family>(
         })
         .collect();
     let n = counts.len() as f64;
-    let shares = || counts.iter().zip(truth).map(|(&(hits, _), truth)| hits as f64 / truth.len() as f64);
-    let recall = shares().sum::<f64>() / n;
-    let variance = shares().map(|share| (share - recall) * (share - recall)).sum::<f64>() / (n - 1.0).max(1.0);
-    let total: usize = counts.iter().map(|&(_, candidates)| candidates).sum();
-    (Found { recall, candidates: total as f64 / n }, (variance / n).sqrt())
+    let hits = counts.iter().zip(truth).map(|(&(hits, _), truth)| hits as f64 / truth.len() as f64).sum::<f64>();
+    let candidates = counts.iter().map(|&(_, candidates)| candidates as f64).sum::<f64>();
+    Found { recall: hits / n, candidates: candidates / n }
+}
+
+/// What a recall seen in `n` queries is at least, with a one-sided confidence of 95 % (Wilson 1927). No recall varies more
+/// than that of queries that find all or nothing, for which this is made.
+fn sure(recall: f64, n: usize) -> f64 {
+    const Z: f64 = 1.645;
+    let z2 = Z * Z / n as f64;
+    let spread = (recall * (1.0 - recall) / n as f64 + z2 / (4.0 * n as f64)).sqrt();
+    (recall + z2 / 2.0 - Z * spread) / (1.0 + z2)
 }
 
 /// The rows with the smallest hashes, ascending.
@@ -282,16 +307,38 @@ mod tests {
             for tables in [1, 2, 4, 6] {
                 for probes in doubling(tables, 48) {
                     let effort = Effort { tables, probes };
-                    let (found, error) = trial(family, &all, &sample, &queries, &truth, effort);
+                    let found = trial(family, &all, &sample, &queries, &truth, effort);
                     let cost = found.candidates * 4.0 + 2.0 * probes as f64 + (tables * hashes) as f64;
-                    if found.recall - 1.64 * error >= 0.8 && expected.is_none_or(|(least, ..)| cost < least) {
+                    if sure(found.recall, 60) >= 0.8 && expected.is_none_or(|(least, ..)| cost < least) {
                         expected = Some((cost, index, effort));
                     }
                 }
             }
         }
+        let (_, index, Effort { tables, probes }) = expected.unwrap();
         let choice = choose(&families, &sample, Metric::Euclidean, goal, 9).unwrap();
-        assert_eq!((choice.family, choice.effort), expected.map(|(_, index, effort)| (index, effort)).unwrap());
+        assert_eq!((choice.family, choice.effort.tables), (index, tables));
+        assert!(choice.effort.probes <= probes && choice.effort.probes > probes / 2);
+        // One probe less would not do, or was one that every table needs.
+        let all = Tables::of_vectors(&families[index].0, &sample);
+        let does = |probes| {
+            let found = trial(&families[index].0, &all, &sample, &queries, &truth, Effort { tables, probes });
+            sure(found.recall, 60) >= 0.8
+        };
+        assert!(does(choice.effort.probes) && (choice.effort.probes == tables || !does(choice.effort.probes - 1)));
+    }
+
+    #[test]
+    fn certainty() {
+        // Roots of the definition: |p - recall| = 1.645 sqrt(p (1 - p) / n).
+        for (recall, n) in [(1.0, 60), (0.5, 10), (0.93, 300), (0.0, 5)] {
+            let p = sure(recall, n);
+            assert!(
+                (recall - p - 1.645 * (p * (1.0 - p) / n as f64).max(0.0).sqrt()).abs() < 1e-7,
+                "{recall} {n}: {p}"
+            );
+        }
+        assert!(sure(1.0, 300) > 0.99 && sure(1.0, 260) < 0.99);
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //! [`Tables`] hold who shares a key, as flat arrays that may lie in a mapped file; a [`Searcher`] looks
 //! into several buckets of each ([`Probes`]) and ranks what it finds by exact distance.
 //!
-//! [`choose`] finds how many tables, hashes and probes a recall takes.
+//! [`choose()`] finds how many tables, hashes and probes a recall takes.
 //! [`BucketPartial`] clusters rows by the buckets they share, part by part.
 //!
 //! All random choices are functions of a seed ([`crate::random`]), and a key depends on the row alone: not on its place
