@@ -106,6 +106,9 @@
 //! - D. Davies and D. Bouldin, "A cluster separation measure", IEEE PAMI 1 (1979); T. Calinski and J. Harabasz, "A dendrite
 //!   method for cluster analysis", Communications in Statistics 3 (1974).
 //! - L. Hubert and P. Arabie, "Comparing partitions", Journal of Classification 2 (1985): the adjusted Rand index.
+//! - M. Charikar, "Similarity estimation techniques from rounding algorithms", STOC (2002); M. Datar et al., "Locality-sensitive
+//!   hashing scheme based on p-stable distributions", SoCG (2004); A. Broder, "On the resemblance and containment of
+//!   documents", SEQUENCES (1997); Q. Lv et al., "Multi-probe LSH", VLDB (2007): hashing of what is near.
 //! - Z. Bar-Yossef et al., "Counting distinct elements in a data stream", RANDOM (2002): smallest hashes.
 //! - G. Steele, D. Lea and C. Flood, "Fast splittable pseudorandom number generators", OOPSLA (2014): splitmix64.
 //! - F. Pedregosa et al., "Scikit-learn: machine learning in Python", JMLR 12 (2011): definitions and edge cases.
