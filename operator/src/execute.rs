@@ -189,6 +189,15 @@ impl Executor {
     async fn delete(&self, job: &ClusteringJob, deletion: &Deletion) -> Result<ObjectRef, Failure> {
         let Deletion { object, uid, resource_version } = deletion;
         let attempt = Attempt::object("delete", object.clone());
+        let objects = self.api(job, &resource(object.kind));
+        let mut uid = uid.clone();
+        // The watches have not shown it, so it may be somebody else's. Secrets are never read; their names are the job's alone.
+        if uid.is_none() && object.kind != Kind::Secret {
+            match self.find(&attempt, &objects, &object.name).await? {
+                Some(found) if taken(&attempt, &found, job).is_none() => uid = found.metadata.uid,
+                Some(_) | None => return Ok(object.clone()),
+            }
+        }
         let preconditions = (uid.is_some() || resource_version.is_some())
             .then(|| Preconditions { uid: uid.clone(), resource_version: resource_version.clone() });
         let propagation = match object.kind {
@@ -204,7 +213,6 @@ impl Executor {
         };
         let parameters =
             DeleteParams { preconditions, propagation_policy: Some(propagation), ..DeleteParams::default() };
-        let objects = self.api(job, &resource(object.kind));
         match self.send(&attempt, objects.delete(&object.name, &parameters)).await {
             Err(failure) if failure.not_found() => Ok(object.clone()),
             result => result.map(|_| object.clone()),

@@ -107,14 +107,18 @@ fn settle(context: &Context<'_>, run: &mut Run<'_>, account: &mut Account, todo:
         Finding::Failed(message) => (RunState::Failed, message, None),
         Finding::Lost => {
             account.lost |= account.run.as_ref().is_some_and(|newest| newest.number == run.number);
+            // Not a failure, which would stay one: whenever the job can go on, another run takes its place.
             let message = "the run ended well, but its pods were removed before their outcome was read".to_owned();
-            (RunState::Failed, message, None)
+            (RunState::Cancelled, message, None)
         }
         Finding::Absent | Finding::Leaving | Finding::Queued | Finding::Waiting(_) | Finding::Running => return,
     };
     let result = model.map(|model| result_of(context, run, &model));
     match state {
         RunState::Succeeded => todo.normal(reason::RUN_SUCCEEDED, "Train", format!("run {} {message}", run.name)),
+        RunState::Cancelled => {
+            todo.warning(reason::RUN_CANCELLED, "Train", format!("run {} is given up: {message}", run.name));
+        }
         _ => todo.warning(reason::RUN_FAILED, "Train", format!("run {} failed: {message}", run.name)),
     }
     close(context, run, state, message, result, account);
@@ -204,10 +208,8 @@ fn cancel_outdated(context: &Context<'_>, runs: &mut [Run<'_>], account: &mut Ac
 
 fn cancel(context: &Context<'_>, run: &mut Run<'_>, why: &str, account: &mut Account, todo: &mut Todo) {
     todo.normal(reason::RUN_CANCELLED, "Train", format!("run {} is cancelled: {why}", run.name));
-    if run.job.is_none() {
-        // It may have been created a moment ago. Names of runs are never used again, so no other Job can be hit.
-        let object = ObjectRef { kind: Kind::Job, name: run.name.clone() };
-        todo.actions.push(Action::Delete(Deletion { object, uid: None, resource_version: None }));
+    if run.is_gone() {
+        remove_unseen_job(run, todo); // else `clean` sees to it
     }
     close(context, run, RunState::Cancelled, format!("cancelled: {why}"), None, account);
 }
@@ -269,7 +271,7 @@ fn needed(spec: &Validated, account: &Account) -> Option<Trigger> {
     let hash_is_wanted = newest.training_hash == spec.key.training_hash;
     if hash_is_wanted && newest.retrain_token == spec.key.retrain_token {
         return match newest.state {
-            RunState::Failed if account.lost => Some(Trigger::ResultLost),
+            RunState::Cancelled if account.lost => Some(Trigger::ResultLost),
             RunState::Cancelled if !satisfied => Some(Trigger::SpecChanged),
             RunState::Cancelled
             | RunState::Failed
@@ -471,6 +473,9 @@ fn remove(owner: Owner<'_>, run: &Run<'_>, todo: &mut Todo) {
     if run.is_gone() {
         return;
     }
+    if run.over == Some(RunState::Cancelled) {
+        remove_unseen_job(run, todo);
+    }
     // Secrets are never read, so what is left of the run stands for its Secret too.
     todo.actions.push(Action::Delete(Deletion {
         object: ObjectRef { kind: Kind::Secret, name: build::identity_name(owner, &run.name) },
@@ -483,6 +488,12 @@ fn remove(owner: Owner<'_>, run: &Run<'_>, todo: &mut Todo) {
     if let Some((record, _)) = &run.record {
         todo.delete(*record);
     }
+}
+
+/// Removes a Job that may have been created a moment ago. One of that name that is somebody else's stays: the executor looks first.
+fn remove_unseen_job(run: &Run<'_>, todo: &mut Todo) {
+    let object = ObjectRef { kind: Kind::Job, name: run.name.clone() };
+    todo.actions.push(Action::Delete(Deletion { object, uid: None, resource_version: None }));
 }
 
 /// Shortens the list of finished runs, but not by those that still have objects: without an entry they would be taken for open.

@@ -341,6 +341,34 @@ async fn a_write_that_gets_no_answer_ends_with_the_lease() {
 }
 
 #[tokio::test]
+async fn a_job_that_was_never_seen_is_deleted_only_if_it_is_ours() {
+    let fake = Fake::default();
+    let job = observed(&fake);
+    let executor = executor(&fake, Leadership::sole());
+    let path = format!("{BATCH}/songs-r1");
+    let object = ObjectRef { kind: Kind::Job, name: "songs-r1".to_owned() };
+    let plan = actions(vec![Action::Delete(Deletion { object, uid: None, resource_version: None })]);
+
+    // There is none.
+    assert!(executor.execute(&job, &plan).await.failure.is_none());
+    // Somebody else's.
+    fake.put(
+        &path,
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "songs-r1", "uid": "theirs"}}),
+    );
+    assert!(executor.execute(&job, &plan).await.failure.is_none());
+    assert!(fake.object(&path).is_some());
+    assert!(fake.requests().iter().all(|asked| asked.method == Method::GET));
+    // Ours.
+    let ours = metadata("songs-r1").owner_references;
+    let meta = json!({"name": "songs-r1", "uid": "ours", "ownerReferences": ours});
+    fake.put(&path, json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta}));
+    assert!(executor.execute(&job, &plan).await.failure.is_none());
+    let last = fake.requests().pop().unwrap();
+    assert_eq!((last.method, &last.body["preconditions"]["uid"]), (Method::DELETE, &json!("ours")));
+}
+
+#[tokio::test]
 async fn each_event_is_told_in_its_own_words_and_failures_to_tell_do_no_harm() {
     let fake = Fake::default();
     let job = observed(&fake);

@@ -40,8 +40,8 @@ pub fn available(deployment: &Deployment) -> i32 {
 
 fn is_complete(deployment: &Deployment) -> bool {
     let status = deployment.status.clone().unwrap_or_default();
-    let replicas = Some(spec_replicas(deployment));
-    status.updated_replicas == replicas && status.available_replicas == replicas
+    let replicas = spec_replicas(deployment);
+    status.updated_replicas.unwrap_or(0) == replicas && status.available_replicas.unwrap_or(0) == replicas
 }
 
 fn progressing(deployment: &Deployment) -> Option<&DeploymentCondition> {

@@ -182,6 +182,11 @@ impl Operator {
         self.exists && (self.replaced.is_none() || self.replaced.as_ref() != version)
     }
 
+    /// The job from which the plan was made that is being carried out.
+    pub fn planned(&self) -> Option<&ClusteringJob> {
+        self.in_flight.as_ref().map(|in_flight| &in_flight.job)
+    }
+
     /// Whether a plan is being carried out.
     pub fn is_busy(&self) -> bool {
         self.in_flight.is_some()
@@ -344,7 +349,7 @@ fn carry_out(server: &mut Server, write: &Write, in_flight: &InFlight) -> Result
                 }
             }
             Action::Apply(object) => apply(server, object, uid),
-            Action::Delete(deletion) => match delete(server, deletion) {
+            Action::Delete(deletion) => match delete(server, deletion, uid) {
                 Err(Refused::NotFound) => Ok(()),
                 result => result,
             },
@@ -392,13 +397,20 @@ fn apply_own<T: Stored>(server: &mut Server, object: &T, uid: Option<&String>) -
     server.apply(object)
 }
 
-fn delete(server: &mut Server, deletion: &Deletion) -> Result<(), Refused> {
+fn owns<T: Stored>(server: &Server, name: &str, owner: Option<&String>) -> bool {
+    let owners = server.get::<T>(name).map(|object| object.meta().owner_references.iter().flatten());
+    owners.into_iter().flatten().any(|found| Some(&found.uid) == owner)
+}
+
+fn delete(server: &mut Server, deletion: &Deletion, owner: Option<&String>) -> Result<(), Refused> {
     let Deletion { object, uid, resource_version } = deletion;
     let (name, uid, version) = (object.name.as_str(), uid.as_ref(), resource_version.as_ref());
     match object.kind {
         Kind::ConfigMap => server.delete::<ConfigMap>(name, uid, version),
         Kind::Secret => server.delete::<Secret>(name, uid, version),
         Kind::Service => server.delete::<Service>(name, uid, version),
+        // One that the caches have not shown is looked at first.
+        Kind::Job if uid.is_none() && !owns::<Job>(server, name, owner) => Ok(()),
         Kind::Job => server.delete_foreground::<Job>(name, uid, version),
         Kind::Deployment => server.delete::<Deployment>(name, uid, version),
         Kind::HorizontalPodAutoscaler => server.delete::<HorizontalPodAutoscaler>(name, uid, version),

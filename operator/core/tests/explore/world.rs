@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use coterie_crds::ClusteringJob;
+use coterie_crds::spec::ConcurrencyPolicy;
 use coterie_operator_core::{Observed, Plan, Settings};
 use jiff::{SignedDuration, Timestamp};
 
@@ -43,6 +44,8 @@ pub struct World<'a> {
     queued: bool,
     /// Whether there was ever a second operator.
     rivalry: bool,
+    /// Whether there was ever a schedule that allows runs at the same time: those that it began go on without it.
+    together: bool,
     /// Objects that were deleted by hand.
     lost: BTreeSet<String>,
     plans: usize,
@@ -88,6 +91,7 @@ impl<'a> World<'a> {
             dice: Dice::new(seed, 2),
             queued,
             rivalry: false,
+            together: false,
             lost: BTreeSet::new(),
             plans: 0,
             moves: 0,
@@ -254,11 +258,13 @@ impl<'a> World<'a> {
     }
 
     fn write(&mut self, who: usize, fault: Fault) -> Result<(), String> {
+        let schedule = self.operators[who].planned().and_then(|job| job.spec.schedule.as_ref());
+        self.together |= schedule.is_some_and(|schedule| schedule.concurrency_policy == ConcurrencyPolicy::Allow);
         let step = self.operators[who].step(&mut self.server, fault);
         if let Step::Wrote(write, result) = step {
             self.note(|| format!("operator {who} writes {write}: {fault:?}, {result:?}"));
             if let Write::Action(action) = write {
-                oracles::server(&self.server, &self.controllers.models, &action, self.rivalry)?;
+                oracles::server(&self.server, &self.controllers.models, &action, self.together || self.rivalry)?;
             }
         }
         Ok(())

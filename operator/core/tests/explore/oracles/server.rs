@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use coterie_crds::ClusteringJob;
 use coterie_crds::names::{annotation, label};
-use coterie_crds::spec::ConcurrencyPolicy;
 use coterie_crds::status::RunState;
 use coterie_operator_core::Action;
 use coterie_operator_core::plan::Object;
@@ -19,9 +18,9 @@ use crate::explore::jobs::is_active;
 use crate::explore::operator::NAME;
 use crate::explore::training::Models;
 
-/// What must hold on the server after every write of an operator. A leader that was paused may create what is cancelled already, until the next one
-/// sees it.
-pub fn server(server: &Server, models: &Models, written: &Action, rivalry: bool) -> Result<(), String> {
+/// What must hold on the server after every write of an operator. Runs may be active `together` where the plan was made for a schedule that
+/// allows it, or by a leader that was paused and creates what is cancelled already.
+pub fn server(server: &Server, models: &Models, written: &Action, together: bool) -> Result<(), String> {
     let Some(job) = server.get::<ClusteringJob>(NAME) else { return Ok(()) };
     if let Action::Create(Object::ConfigMap(record)) = written
         && record.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(label::RUN))
@@ -29,9 +28,7 @@ pub fn server(server: &Server, models: &Models, written: &Action, rivalry: bool)
     {
         answered_once(server, job, record)?;
     }
-    let created = matches!(written, Action::Create(Object::Job(_))) && !rivalry;
-    let policy = job.spec.schedule.as_ref().map(|schedule| schedule.concurrency_policy);
-    if created && policy != Some(ConcurrencyPolicy::Allow) {
+    if matches!(written, Action::Create(Object::Job(_))) && !together {
         let active: Vec<&String> = server
             .all::<Job>()
             .iter()
