@@ -61,6 +61,17 @@ pub(crate) fn busy_seconds() -> f64 {
     busy_ticks(&fs::read_to_string("/proc/stat").unwrap_or_default()) as f64 / 100.0
 }
 
+/// CPU seconds of the processes that this one has started and waited for, and of those that they have waited for.
+pub(crate) fn children_seconds() -> f64 {
+    children_ticks(&fs::read_to_string("/proc/self/stat").unwrap_or_default()) as f64 / 100.0
+}
+
+/// `cutime` and `cstime` of proc_pid_stat(5). The name in parentheses before them may contain anything.
+fn children_ticks(stat: &str) -> u64 {
+    let fields = stat.rsplit(')').next().into_iter().flat_map(str::split_whitespace).skip(13).take(2);
+    fields.filter_map(|field| field.parse::<u64>().ok()).sum()
+}
+
 /// All but idle and waiting for disks.
 fn busy_ticks(stat: &str) -> u64 {
     let fields = stat.lines().next().into_iter().flat_map(str::split_whitespace).skip(1).take(8);
@@ -76,6 +87,12 @@ mod tests {
     fn idle_time_is_not_work() {
         assert_eq!(busy_ticks("cpu  1 2 3 1000 2000 4 5 6 70 80\ncpu0 9"), 21);
         assert_eq!(busy_ticks(""), 0);
+    }
+
+    #[test]
+    fn what_children_did_follows_the_name() {
+        assert_eq!(children_ticks("1 (a) b) S 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17"), 29);
+        assert_eq!(children_ticks(""), 0);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::cases::{Case, Data, Measure};
 use super::contenders::{self, Contender, Files, Start, Tools};
 use super::lines::{Figures, Line, Run, SameLabels, What};
-use super::machine::{Machine, QUIET, busy_seconds, wait_until_quiet};
+use super::machine::{Machine, QUIET, busy_seconds, children_seconds, wait_until_quiet};
 use crate::process::{self, find, note};
 
 /// Pause between two looks at a running process.
@@ -155,9 +155,9 @@ impl Session {
     /// One run. That the contender fails is a result too.
     fn run(&self, case: &Case, contender: Contender, files: &Files, round: u32) -> Result<Run> {
         let mut command = contender.command(case, files, &self.tools, round)?;
-        let busy = busy_seconds();
+        let (busy, own) = (busy_seconds(), children_seconds());
         let done = start(&mut command, &files.results, self.limit)?;
-        let busy = busy_seconds() - busy;
+        let (busy, own) = (busy_seconds() - busy, children_seconds() - own);
         let mut run =
             Run { contender: contender.name().to_owned(), round, wall_seconds: done.wall_seconds, ..Run::default() };
         let told = done.output.and_then(|text| {
@@ -166,7 +166,7 @@ impl Session {
             }
             let path = contenders::summary(files, round);
             let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let (inertia, figures) = product_figures(&text, done.wall_seconds, busy)?;
+            let (inertia, figures) = product_figures(&text, done.wall_seconds, own, busy)?;
             run.inertia = Some(inertia);
             Ok(figures)
         });
@@ -207,11 +207,12 @@ impl Session {
     }
 }
 
-/// The summary of `coterie run` as inertia and figures. `busy` is what the whole machine did meanwhile, in CPU seconds.
-fn product_figures(summary: &str, wall: f64, busy: f64) -> Result<(f64, Figures)> {
+/// The summary of `coterie run` as inertia and figures. `cpu_seconds` is what it and its worker processes did from start to end, `busy` what the
+/// whole machine did meanwhile.
+fn product_figures(summary: &str, wall: f64, cpu_seconds: f64, busy: f64) -> Result<(f64, Figures)> {
     let summary: Value = serde_json::from_str(summary)?;
     let number = |name: &str| summary[name].as_f64().with_context(|| format!("the summary has no {name}"));
-    let (cpu_seconds, iterations) = (number("cpuSeconds")?, number("iterations")? as u32);
+    let iterations = number("iterations")? as u32;
     let figures = Figures {
         seconds: wall,
         cpu_seconds,
@@ -332,11 +333,11 @@ mod tests {
 
     #[test]
     fn the_summary_of_a_run_has_figures() {
-        let summary = r#"{"inertia":12.5,"cpuSeconds":3.0,"iterations":10,"peakRssBytes":4096,"seconds":1.5}"#;
-        let (inertia, figures) = product_figures(summary, 2.0, 4.0).unwrap();
+        let summary = r#"{"inertia":12.5,"iterations":10,"peakRssBytes":4096,"seconds":1.5}"#;
+        let (inertia, figures) = product_figures(summary, 2.0, 3.0, 4.0).unwrap();
         assert_eq!((inertia, figures.seconds, figures.other_cpus), (12.5, 2.0, 0.5));
         assert_eq!((figures.iterations, figures.peak_rss_bytes), (10, 4096));
-        assert_eq!(product_figures("{}", 1.0, 1.0).unwrap_err().to_string(), "the summary has no cpuSeconds");
+        assert_eq!(product_figures("{}", 1.0, 1.0, 1.0).unwrap_err().to_string(), "the summary has no iterations");
     }
 
     #[test]
