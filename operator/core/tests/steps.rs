@@ -634,6 +634,37 @@ fn a_lost_outcome_is_made_again() {
     assert_eq!((run.number, run.trigger), (2, Trigger::ResultLost));
 }
 
+/// The spec is one that cannot be acted on when the outcome is lost, so the next run has to wait.
+#[test]
+fn a_lost_outcome_is_made_again_once_the_spec_is_mended() {
+    let mut situation = Situation::new(MANIFEST);
+    situation.rest();
+    situation.start_pod(1);
+    situation.end_run(1, &published("v1", 0.6));
+    situation.observed.children.pods.clear();
+    situation.change(|job| job.spec.source.uri = "data/songs.parquet".into());
+    situation.rest();
+    assert_eq!(situation.says(condition::STALLED), "InvalidSpec");
+    situation.change(|job| job.spec.source.uri = "s3://music/embeddings/".into());
+    situation.rest();
+    assert_eq!(situation.says(condition::RECONCILING), "RunStarting");
+    assert_eq!(situation.status().run.as_ref().unwrap().number, 2);
+}
+
+/// The plan that cancels a run may end after its status, with the Job on the server and not yet in the caches.
+#[test]
+fn a_cancelled_run_is_not_gone_before_its_unseen_job() {
+    let mut situation = Situation::new(MANIFEST);
+    situation.rest();
+    situation.change(|job| job.spec.seed = 3);
+    situation.observed.job.status = situation.plan().status;
+    situation.observed.children.jobs.clear();
+    let plan = situation.plan();
+    let place = |name: &str| kinds(&plan).iter().position(|kind| kind == name);
+    let (unseen, record) = (place("delete Job songs-r1").unwrap(), place("delete ConfigMap songs-r1").unwrap());
+    assert!(unseen < record && record < place("create Job songs-r2").unwrap(), "{:?}", kinds(&plan));
+}
+
 #[test]
 fn a_refusal_is_told() {
     let mut situation = Situation::new(MANIFEST);
