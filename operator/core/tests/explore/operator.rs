@@ -182,11 +182,6 @@ impl Operator {
         self.exists && (self.replaced.is_none() || self.replaced.as_ref() != version)
     }
 
-    /// The job from which the plan was made that is being carried out.
-    pub fn planned(&self) -> Option<&ClusteringJob> {
-        self.in_flight.as_ref().map(|in_flight| &in_flight.job)
-    }
-
     /// Whether a plan is being carried out.
     pub fn is_busy(&self) -> bool {
         self.in_flight.is_some()

@@ -44,8 +44,8 @@ pub struct World<'a> {
     queued: bool,
     /// Whether there was ever a second operator.
     rivalry: bool,
-    /// Whether there was ever a schedule that allows runs at the same time: those that it began go on without it.
-    together: bool,
+    /// Runs that a plan knew of whose schedule allows runs at the same time: they go on together without it.
+    together: BTreeSet<String>,
     /// Objects that were deleted by hand.
     lost: BTreeSet<String>,
     plans: usize,
@@ -91,7 +91,7 @@ impl<'a> World<'a> {
             dice: Dice::new(seed, 2),
             queued,
             rivalry: false,
-            together: false,
+            together: BTreeSet::new(),
             lost: BTreeSet::new(),
             plans: 0,
             moves: 0,
@@ -254,17 +254,20 @@ impl<'a> World<'a> {
             watcher(observed, &plan);
         }
         oracles::plan(observed, &plan)?;
+        let schedule = observed.job.spec.schedule.as_ref();
+        if schedule.is_some_and(|schedule| schedule.concurrency_policy == ConcurrencyPolicy::Allow) {
+            let runs = observed.job.status.iter().chain(&plan.status).filter_map(|status| status.run.as_ref());
+            self.together.extend(runs.map(|run| run.name.clone()));
+        }
         Ok(Some(plan))
     }
 
     fn write(&mut self, who: usize, fault: Fault) -> Result<(), String> {
-        let schedule = self.operators[who].planned().and_then(|job| job.spec.schedule.as_ref());
-        self.together |= schedule.is_some_and(|schedule| schedule.concurrency_policy == ConcurrencyPolicy::Allow);
         let step = self.operators[who].step(&mut self.server, fault);
         if let Step::Wrote(write, result) = step {
             self.note(|| format!("operator {who} writes {write}: {fault:?}, {result:?}"));
             if let Write::Action(action) = write {
-                oracles::server(&self.server, &self.controllers.models, &action, self.together || self.rivalry)?;
+                oracles::server(&self.server, &self.controllers.models, &action, &self.together, self.rivalry)?;
             }
         }
         Ok(())

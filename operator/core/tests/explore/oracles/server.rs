@@ -1,5 +1,6 @@
 //! What must hold on the server after every write of an operator.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coterie_crds::ClusteringJob;
@@ -18,9 +19,15 @@ use crate::explore::jobs::is_active;
 use crate::explore::operator::NAME;
 use crate::explore::training::Models;
 
-/// What must hold on the server after every write of an operator. Runs may be active `together` where the plan was made for a schedule that
-/// allows it, or by a leader that was paused and creates what is cancelled already.
-pub fn server(server: &Server, models: &Models, written: &Action, together: bool) -> Result<(), String> {
+/// What must hold on the server after every write of an operator. Runs may be active at the same time that are all `together` in a
+/// schedule that allows it, or where a leader was paused and creates what is cancelled already.
+pub fn server(
+    server: &Server,
+    models: &Models,
+    written: &Action,
+    together: &BTreeSet<String>,
+    rivalry: bool,
+) -> Result<(), String> {
     let Some(job) = server.get::<ClusteringJob>(NAME) else { return Ok(()) };
     if let Action::Create(Object::ConfigMap(record)) = written
         && record.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(label::RUN))
@@ -28,14 +35,15 @@ pub fn server(server: &Server, models: &Models, written: &Action, together: bool
     {
         answered_once(server, job, record)?;
     }
-    if matches!(written, Action::Create(Object::Job(_))) && !together {
+    if matches!(written, Action::Create(Object::Job(_))) && !rivalry {
         let active: Vec<&String> = server
             .all::<Job>()
             .iter()
             .filter(|(_, run)| is_active(run) && owned(run.as_ref(), job))
             .map(|(name, _)| name)
             .collect();
-        must!(active.len() <= 1, "runs are active at the same time: {active:?}");
+        let allowed = active.iter().all(|name| together.contains(*name));
+        must!(active.len() <= 1 || allowed, "runs are active at the same time: {active:?}");
     }
     if let Some(service) = server.get::<Service>(NAME)
         && job.spec.serving.is_some()
