@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coterie_crds::run::{CoordinatorAddress, PublishedModel, Retention, RunConfig, RunProgress, RunReport};
+use coterie_crds::run::{
+    CoordinatorAddress, PublishedModel, RELAY_FROM_BYTES, Retention, RunConfig, RunProgress, RunReport,
+};
 use serde_json::{Value, json};
 use support::{Job, Running, children, coterie, directory, free_port, input, serve::request, signal, wait};
 use tempfile::TempDir;
@@ -50,6 +52,7 @@ impl Pods {
             patience_millis: 10_000,
             tls: directory.path().to_owned(),
             retention: None,
+            relay_from_bytes: RELAY_FROM_BYTES,
         };
         let status = (0..pods).map(|_| free_port()).collect();
         Self { directory, config, status, pods: (0..pods).map(|_| None).collect() }

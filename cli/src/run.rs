@@ -55,6 +55,10 @@ pub(crate) struct Run {
     /// Seconds of silence after which a worker's splits are given to others.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     lease: u64,
+    /// Size of all workers' messages in a step from which on workers pass them on among themselves instead of each talking to the
+    /// coordinator alone. The model is the same.
+    #[arg(long, value_name = "SIZE", default_value = "4Mi", value_parser = size::parse)]
+    relay_from: u64,
 }
 
 impl Run {
@@ -120,6 +124,7 @@ impl Run {
             memory: self.memory.unwrap_or_else(|| budget::process_limit() / 5 * 4 / u64::from(workers)),
             scratch: self.scratch.clone(),
             lease_millis: self.lease * 1000,
+            relay_from_bytes: self.relay_from,
             environment: logging.environment(),
             job,
         })

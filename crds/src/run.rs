@@ -23,6 +23,12 @@ pub const SERVE_CONFIG_KEY: &str = "serve.json";
 /// Port on which the coordinator answers workers: gRPC with mutual TLS.
 pub const COORDINATION_PORT: u16 = 7070;
 
+/// Port on which workers answer each other: gRPC with mutual TLS.
+pub const RELAY_PORT: u16 = 7071;
+
+/// Bytes of all workers' messages in a step from which on they pass them on among themselves: half a second of a link of 100 Mbit/s.
+pub const RELAY_FROM_BYTES: u64 = 4 << 20;
+
 /// Port on which every training pod answers `/healthz`, `/status` and `/metrics`: HTTP, read-only.
 pub const STATUS_PORT: u16 = 8080;
 
@@ -48,6 +54,13 @@ pub struct RunConfig {
     /// Which older versions are removed once the run's own is published. `None`: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
+    /// Bytes of all workers' messages in a step from which on they form a tree; below, each talks to the coordinator alone.
+    #[serde(default = "relay_from_bytes")]
+    pub relay_from_bytes: u64,
+}
+
+fn relay_from_bytes() -> u64 {
+    RELAY_FROM_BYTES
 }
 
 /// Which model versions an output keeps.

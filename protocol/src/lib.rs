@@ -18,7 +18,7 @@ pub mod query {
 }
 
 /// Version of the coordination protocol; both sides of a run must agree.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Largest piece of a chunked message, in bytes.
 pub const CHUNK_BYTES: usize = 1 << 20;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`session`] | pure: who is alive, who owns which split, what the current step still lacks |
 //! | [`machine`] | what an algorithm brings to the session: steps out, merged partials in |
+//! | [`reduction`] | how partials come together: a tree of workers, contributions on the wire |
 //! | [`kmeans`] | k-means as such a machine (pure), and the workers' side of its steps |
 //! | [`coordinator`] | the tonic shell around session and machine; checkpoints |
 //! | [`shard`] | a worker process: register, poll, compute, submit; the split store |
@@ -21,6 +22,7 @@ pub mod kmeans;
 pub mod machine;
 pub mod member;
 pub mod publish;
+pub mod reduction;
 pub mod session;
 pub mod shard;
 pub mod standalone;

@@ -6,12 +6,29 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::error::RunError;
 
 /// A partial result with an associative and commutative merge: the order of arrival cannot change the result.
-pub trait Merge {
+pub trait Merge: Sized {
     /// Adds another partial of the same step.
     ///
     /// # Errors
     /// When the other partial belongs to a different kind of step (a bug or a foreign sender).
     fn merge(&mut self, other: Self) -> Result<(), RunError>;
+
+    /// Cuts a large partial into pieces, at places that depend on the step alone: merging piece by piece and then joining is merging.
+    fn cut(self) -> Vec<Self> {
+        vec![self]
+    }
+
+    /// What was cut into these pieces.
+    ///
+    /// # Errors
+    /// When they are not the pieces of a partial (a bug or a foreign sender).
+    fn join(pieces: Vec<Self>) -> Result<Self, RunError> {
+        let count = pieces.len();
+        match <[Self; 1]>::try_from(pieces) {
+            Ok([whole]) => Ok(whole),
+            Err(_) => Err(RunError::transient(format!("a partial in one piece arrived in {count}"))),
+        }
+    }
 }
 
 /// Where a run stands, for people.
@@ -46,6 +63,9 @@ pub trait Machine: Serialize + DeserializeOwned + Send + 'static {
 
     /// The step the workers are to process now; `None` when the run is over.
     fn step(&self) -> Option<Self::Step>;
+
+    /// About how many bytes a worker's answer to a step takes; 0 where that is little.
+    fn answer_bytes(step: &Self::Step) -> u64;
 
     /// Takes the merged partial of the current step and moves on.
     ///

@@ -49,6 +49,8 @@ pub struct Launch {
     pub scratch: Option<PathBuf>,
     /// Milliseconds of silence after which a worker loses its splits.
     pub lease_millis: u64,
+    /// Bytes of all workers' messages in a step from which on they pass them on among themselves.
+    pub relay_from_bytes: u64,
     /// Environment variables of the processes, beside the launcher's own.
     pub environment: Vec<(&'static str, String)>,
 }
@@ -81,6 +83,7 @@ pub async fn run(
         patience_millis: 10_000,
         tls: path.to_owned(),
         retention: None,
+        relay_from_bytes: launch.relay_from_bytes,
     };
     config::write(&config, &path.join("run.json"))?;
     let mut children = Children::new(Recipe {

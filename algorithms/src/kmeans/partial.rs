@@ -28,16 +28,53 @@ impl Partial {
         Self { dimension: d as u32, sums: vec![0; k * d], counts: vec![0; k], inertia: 0 }
     }
 
+    /// Whether the other partial is of as many clusters and columns.
+    pub fn has_shape_of(&self, other: &Self) -> bool {
+        self.dimension == other.dimension
+            && self.sums.len() == other.sums.len()
+            && self.counts.len() == other.counts.len()
+    }
+
+    /// Cuts the clusters into consecutive groups of about `values` numbers, at least one each. Pieces merge one by one with those of
+    /// a partial of the same shape; the first holds the inertia.
+    pub fn cut(self, values: usize) -> Vec<Self> {
+        let d = self.dimension as usize;
+        let clusters = (values / (d + 1).max(1)).max(1);
+        if self.counts.len() <= clusters || self.sums.len() != d * self.counts.len() || d == 0 {
+            return vec![self];
+        }
+        let groups = self.sums.chunks(clusters * d).zip(self.counts.chunks(clusters));
+        let piece = |(at, (sums, counts)): (usize, (&[i64], &[u64]))| Self {
+            dimension: self.dimension,
+            sums: sums.to_vec(),
+            counts: counts.to_vec(),
+            inertia: if at == 0 { self.inertia } else { 0 },
+        };
+        groups.enumerate().map(piece).collect()
+    }
+
+    /// Puts pieces together again, in their order. `None` when there are none or they have different numbers of columns.
+    pub fn join(pieces: Vec<Self>) -> Option<Self> {
+        let mut pieces = pieces.into_iter();
+        let mut whole = pieces.next()?;
+        for piece in pieces {
+            if piece.dimension != whole.dimension {
+                return None;
+            }
+            whole.sums.extend(piece.sums);
+            whole.counts.extend(piece.counts);
+            whole.inertia += piece.inertia;
+        }
+        Some(whole)
+    }
+
     /// Adds another partial of the same shape.
     ///
     /// # Panics
     /// If it is of another shape.
     pub fn merge(&mut self, other: &Self) {
-        let Self { dimension, sums, counts, inertia } = other;
-        assert!(
-            self.dimension == *dimension && self.sums.len() == sums.len() && self.counts.len() == counts.len(),
-            "partials of different shapes"
-        );
+        assert!(self.has_shape_of(other), "partials of different shapes");
+        let Self { sums, counts, inertia, .. } = other;
         for (ours, theirs) in self.sums.iter_mut().zip(sums) {
             *ours += theirs;
         }
@@ -130,4 +167,40 @@ pub fn inertia_of(centroids: &Centroids, partial: &Partial, scale: &Scale, total
         change += count as f64 * square - 2.0 * product;
     }
     (total_squares + change).max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn partial(k: usize, d: usize, salt: i64) -> Partial {
+        let sums = (0..k * d).map(|at| (at as i64 - 7) * salt).collect();
+        let counts = (0..k).map(|at| at as u64 + salt.unsigned_abs()).collect();
+        Partial { dimension: d as u32, sums, counts, inertia: i128::from(salt) << 70 }
+    }
+
+    proptest! {
+        #[test]
+        fn merging_by_pieces_is_merging(k in 0usize..40, d in 0usize..9, values in 0usize..60, a in -9i64..9, b in -9i64..9) {
+            let (one, other) = (partial(k, d, a), partial(k, d, b));
+            let mut whole = one.clone();
+            whole.merge(&other);
+            let mut pieces = one.cut(values);
+            let others = other.cut(values);
+            prop_assert_eq!(pieces.len(), others.len());
+            prop_assert!(pieces.len() == 1 || pieces.iter().all(|piece| piece.sums.len() <= values.max(d)));
+            for (piece, other) in pieces.iter_mut().zip(&others) {
+                piece.merge(other);
+            }
+            prop_assert_eq!(Partial::join(pieces), Some(whole));
+        }
+    }
+
+    #[test]
+    fn strange_pieces_do_not_join() {
+        assert_eq!(Partial::join(Vec::new()), None);
+        assert_eq!(Partial::join(vec![partial(2, 3, 1), partial(2, 4, 1)]), None);
+    }
 }

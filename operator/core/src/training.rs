@@ -4,7 +4,9 @@
 //! the account as the one before left it, so the order of the calls in [`plan`] is the order of events within one plan.
 
 use coterie_crds::names::reason;
-use coterie_crds::run::{COORDINATION_PORT, CoordinatorAddress, PublishedModel, Retention, RunConfig};
+use coterie_crds::run::{
+    COORDINATION_PORT, CoordinatorAddress, PublishedModel, RELAY_FROM_BYTES, Retention, RunConfig,
+};
 use coterie_crds::spec::ConcurrencyPolicy;
 use coterie_crds::status::{FinishedRun, ModelStatus, RunState, RunStatus, Trigger};
 use jiff::Timestamp;
@@ -434,6 +436,7 @@ fn new_record(context: &Context<'_>, run: &Run<'_>, spec: &Validated) -> Record 
             patience_millis: millis(context.settings.patience),
             tls: build::TLS_DIRECTORY.into(),
             retention: limit.map(|limit| Retention { limit: limit.unsigned_abs(), protect }),
+            relay_from_bytes: RELAY_FROM_BYTES,
         },
     }
 }

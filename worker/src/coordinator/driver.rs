@@ -12,6 +12,7 @@ use super::{
 use crate::{
     error::RunError,
     machine::{Machine, Merge},
+    reduction::contribution,
     session::StepId,
 };
 
@@ -40,6 +41,7 @@ pub(super) async fn drive<M: Machine + Clone + Sync>(
     while let Some(work) = machine.step() {
         step.0 += 1;
         let payload = encode(&work)?;
+        let size = payload.len() as u64 + M::answer_bytes(&work);
         {
             let mut state = hub.lock();
             state.payload = Some((step, payload));
@@ -49,6 +51,7 @@ pub(super) async fn drive<M: Machine + Clone + Sync>(
             state.pace.observe(&position, now);
             state.position = position;
             state.session.begin(step, now);
+            state.arrange(size, hub.relay_from_bytes);
         }
         hub.ring();
         let merged = tokio::select! {
@@ -83,8 +86,8 @@ async fn gather<P: Merge + serde::de::DeserializeOwned>(
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Some(Event::Partial(bytes)) => {
-                    let partial: P = decode(&bytes)?;
+                Some(Event::Partial(pieces)) => {
+                    let partial: P = contribution::decode(&pieces)?;
                     match &mut merged {
                         Some(merged) => tokio::task::block_in_place(|| merged.merge(partial))?,
                         None => merged = Some(partial),
@@ -160,8 +163,4 @@ impl Watch {
 
 fn encode<T: serde::Serialize>(value: &T) -> Result<Bytes, RunError> {
     postcard::to_stdvec(value).map(Bytes::from).map_err(|error| RunError::transient(format!("encode a step: {error}")))
-}
-
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, RunError> {
-    postcard::from_bytes(bytes).map_err(|error| RunError::transient(format!("decode a contribution: {error}")))
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -14,14 +15,15 @@ use crate::{
     error::RunError,
     machine::Position,
     publish::summary::Cost,
+    reduction::tree::{self, Place},
     session::{Limits, Millis, Session, StepId, WorkerId},
 };
 
 /// What handlers tell the driver.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// An accepted partial of the current step.
-    Partial(Bytes),
+    /// The pieces of an accepted partial of the current step.
+    Partial(Vec<Bytes>),
     /// The run cannot go on.
     Fatal(RunError),
 }
@@ -63,6 +65,10 @@ pub(super) struct State {
     pub(super) session: Session,
     /// The current step, encoded.
     pub(super) payload: Option<(StepId, Bytes)>,
+    /// Where workers can be reached by others.
+    pub(super) addresses: BTreeMap<WorkerId, SocketAddr>,
+    /// Places in the tree of the current step, of workers that have not asked for work yet.
+    pub(super) places: BTreeMap<WorkerId, Place>,
     /// Contributions accepted in the current step.
     pub(super) accepted: usize,
     /// The run is over; `true` if it failed.
@@ -78,6 +84,17 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Makes the tree of the current step, of which each worker receives and sends so many bytes, if that pays.
+    pub(super) fn arrange(&mut self, bytes: u64, threshold: u64) {
+        let owners = self.session.owners();
+        let reachable = |id: WorkerId| (id, self.addresses.get(&id).copied());
+        self.places = if tree::is_worth(owners.len(), bytes, threshold) {
+            tree::arrange(&owners.into_iter().map(reachable).collect::<Vec<_>>())
+        } else {
+            BTreeMap::new()
+        };
+    }
+
     /// Rows that all workers have processed since the run began.
     pub(super) fn rows_done(&self) -> u64 {
         self.reports.values().map(|report| report.rows_done).sum()
@@ -91,6 +108,8 @@ pub(super) struct Hub {
     pub(super) epoch: u64,
     pub(super) limits: Limits,
     pub(super) brief: Brief,
+    /// Bytes of all workers' messages in a step from which on they form a tree.
+    pub(super) relay_from_bytes: u64,
     pub(super) events: mpsc::UnboundedSender<Event>,
     opened: Instant,
     state: Mutex<State>,
@@ -100,7 +119,7 @@ pub(super) struct Hub {
 impl Hub {
     pub(super) fn new(
         (run, epoch): (String, u64),
-        limits: Limits,
+        (limits, relay_from_bytes): (Limits, u64),
         brief: Brief,
         weights: Vec<u64>,
         events: mpsc::UnboundedSender<Event>,
@@ -110,11 +129,14 @@ impl Hub {
             epoch,
             limits,
             brief,
+            relay_from_bytes,
             events,
             opened: Instant::now(),
             state: Mutex::new(State {
                 session: Session::new(weights, limits, Millis(0)),
                 payload: None,
+                addresses: BTreeMap::new(),
+                places: BTreeMap::new(),
                 accepted: 0,
                 finished: None,
                 reports: BTreeMap::new(),

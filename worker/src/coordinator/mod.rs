@@ -188,7 +188,13 @@ async fn train(place: &Place<'_>, held: &mut Held, shutdown: impl Future<Output 
         patience: config.patience_millis,
         split_failures: SPLIT_FAILURES,
     };
-    let hub = Arc::new(Hub::new((config.run.clone(), claimed.epoch), limits, brief, weights(&plan), sender));
+    let hub = Arc::new(Hub::new(
+        (config.run.clone(), claimed.epoch),
+        (limits, config.relay_from_bytes),
+        brief,
+        weights(&plan),
+        sender,
+    ));
     held.service = Some(Running::start(config, Arc::clone(&hub)).await?);
 
     let mut saver = Saver::new(checkpoints);

@@ -1,15 +1,14 @@
 //! The coordination service: requests to the session and back, nothing decided here.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use coterie_protocol::{
-    CHUNK_BYTES, PROTOCOL_VERSION,
+    PROTOCOL_VERSION,
     internal::{
         Chunk, FailRequest, FailResponse, Fence, FetchRequest, Finished, HeartbeatRequest, HeartbeatResponse, Idle,
-        PollRequest, PollResponse, RegisterRequest, RegisterResponse, SplitRef, StatusRequest, StatusResponse,
+        Place, PollRequest, PollResponse, RegisterRequest, RegisterResponse, SplitRef, StatusRequest, StatusResponse,
         SubmitRequest, SubmitResponse, Work, coordination_server::Coordination, poll_response::Next,
-        submit_request::Part,
     },
 };
 use futures::Stream;
@@ -18,13 +17,17 @@ use tonic::{Request, Response, Status, Streaming};
 use super::hub::{Event, Hub, Report};
 use crate::{
     error::RunError,
+    reduction::{
+        contribution::{self, Portion, Reading},
+        tree,
+    },
     session::{AfterFailure, Fenced, Lot, Poll, StepId, Verdict, WorkerId},
 };
 
 /// Longest wait of a poll before it is answered with nothing.
 const LONG_POLL: Duration = Duration::from_secs(2);
-/// Largest contribution: 1 GiB is k x d of 2^27.
-const CONTRIBUTION_CAP: u64 = 1 << 30;
+/// Bytes of a step sent at once: a worker passes each on while the next one arrives.
+const FETCH_BYTES: usize = 64 << 10;
 
 /// The tonic adapter.
 #[derive(Clone, Debug)]
@@ -51,9 +54,17 @@ fn lots(splits: &[SplitRef]) -> Vec<Lot> {
     splits.iter().map(|split| Lot { split: split.split, attempt: split.attempt }).collect()
 }
 
+fn place(place: tree::Place) -> Place {
+    Place {
+        parent: place.parent.map_or_else(String::new, |address| address.to_string()),
+        children: place.children.into_iter().map(|id| id.0).collect(),
+    }
+}
+
 #[tonic::async_trait]
 impl Coordination for Service {
     async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<RegisterResponse>, Status> {
+        let from = request.remote_addr();
         let request = request.into_inner();
         if request.run != self.0.run {
             return Err(Status::permission_denied(format!("this is run {}, not {}", self.0.run, request.run)));
@@ -64,7 +75,15 @@ impl Coordination for Service {
                 request.protocol
             )));
         }
-        let worker = self.0.lock().session.register(&request.name, self.0.now());
+        let port = u16::try_from(request.relay_port).ok().filter(|port| *port > 0);
+        let worker = {
+            let mut state = self.0.lock();
+            let worker = state.session.register(&request.name, self.0.now());
+            if let (Some(from), Some(port)) = (from, port) {
+                state.addresses.insert(worker, SocketAddr::new(from.ip(), port));
+            }
+            worker
+        };
         tracing::info!(worker = request.name, id = worker.0, threads = request.threads, "worker registered");
         self.0.ring();
         Ok(Response::new(RegisterResponse {
@@ -114,7 +133,9 @@ impl Coordination for Service {
                     Poll::Work(step, lots) if open => {
                         let splits =
                             lots.iter().map(|lot| SplitRef { split: lot.split, attempt: lot.attempt }).collect();
-                        break Next::Work(Work { step: step.0, splits });
+                        // It holds for the first contribution only.
+                        let place = state.places.remove(&worker).map(place);
+                        break Next::Work(Work { step: step.0, splits, place });
                     }
                     Poll::Work(..) | Poll::Idle => {}
                 }
@@ -136,49 +157,28 @@ impl Coordination for Service {
             _ => return Err(Status::aborted(format!("step {} is over; poll again", request.step))),
         };
         let chunks = (0..payload.len().max(1))
-            .step_by(CHUNK_BYTES)
-            .map(move |start| Ok(Chunk { data: payload.slice(start..payload.len().min(start + CHUNK_BYTES)) }));
+            .step_by(FETCH_BYTES)
+            .map(move |start| Ok(Chunk { data: payload.slice(start..payload.len().min(start + FETCH_BYTES)) }));
         Ok(Response::new(Box::pin(futures::stream::iter(chunks))))
     }
 
     async fn submit(&self, request: Request<Streaming<SubmitRequest>>) -> Result<Response<SubmitResponse>, Status> {
-        let mut parts = request.into_inner();
-        let first = parts.message().await?.and_then(|message| message.part);
-        let Some(Part::Header(header)) = first else {
-            return Err(Status::invalid_argument("a contribution begins with its header"));
-        };
+        let (header, reading) = Reading::open(request.into_inner()).await?;
         let worker = self.admit(header.fence.as_ref())?;
-        if header.length > CONTRIBUTION_CAP {
-            return Err(Status::resource_exhausted(format!(
-                "a contribution of {} bytes exceeds {CONTRIBUTION_CAP}",
-                header.length
-            )));
-        }
-        let mut body = BytesMut::new();
-        while let Some(message) = parts.message().await? {
-            let Some(Part::Chunk(chunk)) = message.part else {
-                return Err(Status::invalid_argument("after its header a contribution consists of chunks"));
-            };
-            if (body.len() + chunk.data.len()) as u64 > header.length {
-                return Err(Status::invalid_argument("the contribution is longer than its header says"));
-            }
-            body.extend_from_slice(&chunk.data);
-        }
-        if body.len() as u64 != header.length || blake3::hash(&body).as_bytes().as_slice() != header.digest.as_slice() {
-            return Err(Status::data_loss("the contribution does not match its header; send it again"));
-        }
+        let pieces = reading.rest().await?;
+        let shares: Vec<Portion> = header.shares.iter().map(contribution::portion).collect();
         let verdict = {
             let mut state = self.0.lock();
             let step = StepId(header.step);
             let verdict = if state.finished.is_some() {
                 Verdict::Dropped
             } else {
-                state.session.contribute(worker, step, &lots(&header.splits), self.0.now()).map_err(fenced)?
+                state.session.contribute_merged(worker, step, &shares, self.0.now()).map_err(fenced)?
             };
             if verdict == Verdict::Accepted {
                 state.accepted += 1;
                 // Under the lock, so that the driver never sees a step complete before it has all of it.
-                let _ = self.0.events.send(Event::Partial(body.freeze()));
+                let _ = self.0.events.send(Event::Partial(pieces));
             }
             verdict
         };

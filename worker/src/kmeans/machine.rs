@@ -387,6 +387,16 @@ impl Machine for KMeansMachine {
     type Partial = Partial;
     type Outcome = Outcome;
 
+    fn answer_bytes(step: &Step) -> u64 {
+        let bytes = match step {
+            // Sums of products, 128 bits each, of which seven in eight are sent.
+            Step::Moments { pipeline, covariance: true, .. } => 7 * pipeline.output_dimension().pow(2),
+            Step::Assign { centroids, .. } => 7 * centroids.len(),
+            _ => 0,
+        };
+        bytes as u64
+    }
+
     fn step(&self) -> Option<Step> {
         let scale = || self.scale.clone();
         let centroids = || self.current.centroids.clone();

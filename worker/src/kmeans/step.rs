@@ -255,6 +255,9 @@ pub enum Partial {
     Contingency(Contingency),
 }
 
+/// Numbers in a piece of sums: some 60 kB as they are sent, so that a gigabit link is done with one within a millisecond.
+const PIECE_VALUES: usize = 8192;
+
 impl Merge for Partial {
     fn merge(&mut self, other: Self) -> Result<(), RunError> {
         match (self, other) {
@@ -272,16 +275,35 @@ impl Merge for Partial {
                     *a += b;
                 }
             }
-            (Self::Sums(mine), Self::Sums(theirs)) => mine.merge(&theirs),
+            (Self::Sums(mine), Self::Sums(theirs)) if mine.has_shape_of(&theirs) => mine.merge(&theirs),
             (Self::Farthest(mine), Self::Farthest(theirs)) => mine.merge(&theirs),
             (Self::Evaluation(mine), Self::Evaluation(theirs)) => mine.merge(*theirs),
             (Self::Contingency(mine), Self::Contingency(theirs)) => mine.merge(&theirs),
-            _ => {
-                return Err(RunError::transient(
-                    "a partial of another kind of step arrived; the workers do not run the same version",
-                ));
-            }
+            _ => return Err(foreign()),
         }
         Ok(())
     }
+
+    /// Sums are cut between clusters.
+    fn cut(self) -> Vec<Self> {
+        match self {
+            Self::Sums(sums) => sums.cut(PIECE_VALUES).into_iter().map(Self::Sums).collect(),
+            whole => vec![whole],
+        }
+    }
+
+    fn join(mut pieces: Vec<Self>) -> Result<Self, RunError> {
+        if let [_] = &pieces[..]
+            && let Some(whole) = pieces.pop()
+        {
+            return Ok(whole);
+        }
+        let sums: Option<Vec<kmeans::Partial>> =
+            pieces.into_iter().map(|piece| if let Self::Sums(sums) = piece { Some(sums) } else { None }).collect();
+        sums.and_then(kmeans::Partial::join).map(Self::Sums).ok_or_else(foreign)
+    }
+}
+
+fn foreign() -> RunError {
+    RunError::transient("a partial of another kind of step arrived; the workers do not run the same version")
 }

@@ -7,6 +7,7 @@
 //! Fencing: a contribution names (worker, step, split, attempt). It is accepted only while the worker holds its lease,
 //! the step is the current one, and every split it lists is owned by that worker at that attempt and not yet counted.
 //! A split's attempt grows whenever it changes hands, so what a lost worker sends later can never be counted.
+//! A contribution may hold several workers' shares, merged on the way; they count together or not at all.
 
 mod splits;
 #[cfg(test)]
@@ -196,13 +197,27 @@ impl Session {
         Ok(if lots.is_empty() { Poll::Idle } else { Poll::Work(self.step, lots) })
     }
 
-    /// Judges a contribution that covers all of `lots`: all of them count, or none.
+    /// Judges a contribution of one worker's own that covers all of `lots`: all of them count, or none.
     ///
     /// # Errors
     /// [`Fenced`] when the worker holds no lease.
     pub fn contribute(&mut self, id: WorkerId, step: StepId, lots: &[Lot], now: Millis) -> Result<Verdict, Fenced> {
+        self.contribute_merged(id, step, &[(id, lots.to_vec())], now)
+    }
+
+    /// Judges a contribution into which `id` has merged those of other workers: all shares count, or none.
+    ///
+    /// # Errors
+    /// [`Fenced`] when the sender holds no lease. Where another worker holds none, its splits are no longer its own.
+    pub fn contribute_merged(
+        &mut self,
+        id: WorkerId,
+        step: StepId,
+        shares: &[(WorkerId, Vec<Lot>)],
+        now: Millis,
+    ) -> Result<Verdict, Fenced> {
         self.heartbeat(id, now)?;
-        if step != self.step || lots.is_empty() || !self.splits.close(id, lots) {
+        if step != self.step || shares.iter().all(|(_, lots)| lots.is_empty()) || !self.splits.close(shares) {
             return Ok(Verdict::Dropped);
         }
         Ok(Verdict::Accepted)
@@ -228,6 +243,12 @@ impl Session {
         }
         self.place_avoiding(Some(id));
         Ok(worst)
+    }
+
+    /// Workers that own splits.
+    #[must_use]
+    pub fn owners(&self) -> Vec<WorkerId> {
+        self.splits.owners()
     }
 
     /// Whether every split has been counted in the current step.

@@ -116,10 +116,11 @@ impl Splits {
             .collect()
     }
 
-    /// Counts all of `lots`, or none of them if any is not owned by `id` at that attempt, is counted already, or is listed twice.
-    pub(super) fn close(&mut self, id: WorkerId, lots: &[Lot]) -> bool {
+    /// Counts all lots of all shares, or none of them if any is not owned by its worker at that attempt, is counted already, or
+    /// is listed twice.
+    pub(super) fn close(&mut self, shares: &[(WorkerId, Vec<Lot>)]) -> bool {
         let mut seen = std::collections::BTreeSet::new();
-        let valid = lots.iter().all(|lot| {
+        let valid = shares.iter().flat_map(|(id, lots)| lots.iter().map(move |lot| (*id, lot))).all(|(id, lot)| {
             seen.insert(lot.split)
                 && self
                     .0
@@ -127,11 +128,17 @@ impl Splits {
                     .is_some_and(|split| split.owner == Some(id) && split.attempt == lot.attempt && !split.done)
         });
         if valid {
-            for lot in lots {
-                self.0[lot.split as usize].done = true;
+            for split in seen {
+                self.0[split as usize].done = true;
             }
         }
         valid
+    }
+
+    /// Workers that own splits, ascending.
+    pub(super) fn owners(&self) -> Vec<WorkerId> {
+        let owners: std::collections::BTreeSet<WorkerId> = self.0.iter().filter_map(|split| split.owner).collect();
+        owners.into_iter().collect()
     }
 
     fn load(&self, live: &[WorkerId]) -> BTreeMap<WorkerId, u64> {

@@ -59,6 +59,39 @@ fn a_contribution_counts_once_and_only_for_the_current_step() {
 }
 
 #[test]
+fn shares_that_were_merged_count_together_or_not_at_all() {
+    let mut session = session(4);
+    session.begin(StepId(1), Millis(0));
+    let a = session.register("a", Millis(0));
+    let b = session.register("b", Millis(0));
+    assert_eq!(session.owners(), [a, b]);
+    let (of_a, of_b) = (work(&mut session, a, 0), work(&mut session, b, 0));
+    let (share_a, share_b) = ((a, of_a.clone()), (b, of_b.clone()));
+    let merged = |session: &mut Session, shares: &[(WorkerId, Vec<Lot>)]| {
+        session.contribute_merged(a, StepId(1), shares, Millis(0)).unwrap()
+    };
+    assert_eq!(merged(&mut session, &[]), Verdict::Dropped, "nothing");
+    assert_eq!(merged(&mut session, &[share_a.clone(), (a, of_b.clone())]), Verdict::Dropped, "in another's name");
+    assert_eq!(merged(&mut session, &[share_a.clone(), share_b.clone(), share_b.clone()]), Verdict::Dropped, "twice");
+    assert_eq!(session.done(), 0, "nothing of all that");
+    assert_eq!(session.contribute(b, StepId(1), &of_b, Millis(0)), Ok(Verdict::Accepted));
+    assert_eq!(
+        merged(&mut session, &[share_a.clone(), share_b.clone()]),
+        Verdict::Dropped,
+        "b has sent its own already"
+    );
+    assert_eq!(session.done(), of_b.len());
+    assert_eq!(merged(&mut session, &[share_a]), Verdict::Accepted);
+    assert!(session.complete());
+
+    session.begin(StepId(2), Millis(1));
+    let (of_a, of_b) = (work(&mut session, a, 1), work(&mut session, b, 1));
+    session.leave(b);
+    let stale = session.contribute_merged(a, StepId(2), &[(a, of_a), (b, of_b)], Millis(2));
+    assert_eq!(stale, Ok(Verdict::Dropped), "b has left: its splits are given to a");
+}
+
+#[test]
 fn a_stalled_worker_loses_its_splits_and_its_late_contribution_is_fenced() {
     let mut session = session(4);
     session.begin(StepId(1), Millis(0));
@@ -157,6 +190,8 @@ enum Happening {
     Register(u8),
     Poll(u8),
     Contribute(u8),
+    /// The first merges the second's into its own.
+    Merge(u8, u8),
     /// An old contribution arrives once more.
     Replay(usize),
     Leave(u8),
@@ -169,6 +204,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (0u8..4).prop_map(Happening::Register),
         6 => (0u8..4).prop_map(Happening::Poll),
         6 => (0u8..4).prop_map(Happening::Contribute),
+        4 => (0u8..4, 0u8..4).prop_map(|(who, other)| Happening::Merge(who, other)),
         2 => (0usize..64).prop_map(Happening::Replay),
         1 => (0u8..4).prop_map(Happening::Leave),
         1 => (0u8..4).prop_map(Happening::Fail),
@@ -217,6 +253,20 @@ proptest! {
                             count(&mut counted, &lots)?;
                         }
                         sent.push((*id, of, lots));
+                    }
+                }
+                Happening::Merge(who, other) => {
+                    let share = |who: &u8| Some((*ids.get(who)?, tasks.get(who)?.clone()));
+                    if let (Some((id, (of, lots))), Some((below, (of_below, lots_below)))) = (share(&who), share(&other)) {
+                        let shares = [(id, lots.clone()), (below, lots_below.clone())];
+                        // Workers merge what is of the same step.
+                        if of == of_below
+                            && session.contribute_merged(id, of, &shares, Millis(now)) == Ok(Verdict::Accepted)
+                        {
+                            count(&mut counted, &lots)?;
+                            count(&mut counted, &lots_below)?;
+                        }
+                        // Whether they hear of it or not, both send their own again.
                     }
                 }
                 Happening::Replay(at) => {

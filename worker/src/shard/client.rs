@@ -4,7 +4,7 @@
 use std::{
     future::Future,
     sync::{Arc, OnceLock, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -21,6 +21,11 @@ use tonic::{Code, Status};
 use super::{
     ShardOptions, Threads, Vitals,
     link::{self, Client},
+    relay::{
+        self, Relay, Station,
+        above::Above,
+        ascent::{Ascent, Own},
+    },
     rows::Space,
     store::SplitStore,
     usage,
@@ -28,7 +33,7 @@ use super::{
 use crate::{
     coordinator::assignments_at,
     error::RunError,
-    kmeans::{self, Partial, Step, lloyd::Lloyd, machine::algorithm_metric},
+    kmeans::{self, Step, lloyd::Lloyd, machine::algorithm_metric},
     publish::assignments::AssignmentSink,
     task::AbortOnDrop,
 };
@@ -40,6 +45,8 @@ const LONGEST_BEAT: u64 = 500;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// Attempts to set itself up before a worker gives up.
 const TROUBLES: u32 = 5;
+/// Waits for workers below: at least so long, and at most half as long as this worker has computed.
+const SHORTEST_WAIT: Duration = Duration::from_millis(200);
 /// A worker gives up when it has not reached a coordinator for so long.
 const LOST: Duration = Duration::from_secs(300);
 
@@ -59,8 +66,18 @@ pub async fn run(
     let mut troubles = 0;
     // Found out before the coordinator counts on this worker.
     drop(Space::new(options.row_budget, &options.scratch)?);
+    let relay = Relay::default();
+    let (relay_port, _server) = match relay::start(config, relay.clone()).await {
+        Ok((port, server)) => (port, Some(server)),
+        Err(error) => {
+            tracing::warn!(%error, "this worker is not there for other workers");
+            (0, None)
+        }
+    };
     let mut worker = Worker {
         threads: Threads::new(options.threads)?,
+        relay,
+        relay_port,
         config: config.clone(),
         options: options.clone(),
         store: None,
@@ -161,6 +178,9 @@ struct Worker {
     config: RunConfig,
     options: ShardOptions,
     threads: Threads,
+    relay: Relay,
+    /// Where other workers reach it; 0: nowhere.
+    relay_port: u16,
     /// Splits decoded under an earlier registration; still good under the same plan.
     store: Option<SplitStore>,
     /// What passes over these splits found.
@@ -182,6 +202,7 @@ impl Worker {
                 name: self.options.name.clone(),
                 protocol: PROTOCOL_VERSION,
                 threads: self.options.threads as u32,
+                relay_port: u32::from(self.relay_port),
             })
             .await;
         let registered = match registered {
@@ -198,7 +219,7 @@ impl Worker {
             Err(error) => {
                 if !error.is_transient() {
                     // It concerns the run, not only this worker.
-                    let nothing = Work { step: 0, splits: Vec::new() };
+                    let nothing = Work { step: 0, splits: Vec::new(), place: None };
                     let _ = fail(&mut client, &lease.fence, &nothing, error.clone()).await;
                 }
                 return Ok(Life::Trouble(error));
@@ -208,8 +229,9 @@ impl Worker {
         // The heartbeat lives on a task of its own: computation on this one cannot hold it up.
         let beats = beat(lease.clone(), Arc::clone(vitals), registered.lease_millis);
         let mut beats = AbortOnDrop(tokio::spawn(beats));
+        let way = Way { coordinator: client, above: Above::new(self.config.tls.clone()), relay: self.relay.clone() };
         let ended = tokio::select! {
-            ended = work(client, &lease, (&mut store, &mut self.lloyd), &sink, vitals) => ended,
+            ended = work(way, &lease, (&mut store, &mut self.lloyd), &sink, vitals) => ended,
             _ = &mut beats.0 => Ok(Life::Fenced),
         };
         self.store = Some(store);
@@ -233,9 +255,40 @@ impl Worker {
     }
 }
 
+/// Connections to those above, and what those below see.
+struct Way {
+    coordinator: Client,
+    above: Above,
+    relay: Relay,
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.relay.end();
+    }
+}
+
+impl Way {
+    /// Fetches a step's payload: from the worker above if there is one, from the coordinator otherwise or if that fails.
+    async fn fetch(&mut self, fence: &Fence, work: &Work, station: &Station) -> Result<Bytes, Status> {
+        let parent = work.place.as_ref().map(|place| place.parent.as_str()).filter(|parent| !parent.is_empty());
+        if let Some(parent) = parent {
+            match self.above.fetch(parent, fence, work.step, &station.feed).await {
+                Ok(()) => return Ok(station.feed.complete()),
+                Err(status) => {
+                    tracing::debug!(parent, %status, "the step is fetched from the coordinator");
+                    self.above.forget(parent);
+                }
+            }
+        }
+        link::fetch(&mut self.coordinator, fence, work.step, &station.feed).await?;
+        Ok(station.feed.complete())
+    }
+}
+
 /// Polls and computes until the run is over.
 async fn work(
-    mut client: Client,
+    mut way: Way,
     lease: &Lease,
     (store, lloyd): (&mut SplitStore, &mut Lloyd),
     sink: &AssignmentSink,
@@ -244,7 +297,8 @@ async fn work(
     let fence = &lease.fence;
     let mut current: Option<(u64, Step)> = None;
     loop {
-        let next = match client.poll(PollRequest { fence: Some(fence.clone()) }).await {
+        way.relay.end();
+        let next = match way.coordinator.poll(PollRequest { fence: Some(fence.clone()) }).await {
             Ok(response) => response.into_inner().next,
             Err(status) => return lost(&status),
         };
@@ -253,13 +307,15 @@ async fn work(
             Some(Next::Finished(_)) => return Ok(Life::Finished),
             Some(Next::Idle(_)) | None => continue,
         };
+        let (station, arrivals) = way.relay.begin(fence, &work);
         let splits: Vec<u32> = work.splits.iter().map(|split| split.split).collect();
         if current.as_ref().is_none_or(|(step, _)| *step != work.step) {
-            let payload = match link::fetch(&mut client, fence, work.step).await {
+            let payload = match way.fetch(fence, &work, &station).await {
                 Ok(payload) => payload,
                 Err(status) if status.code() == Code::Aborted => continue,
                 Err(status) if is_final(&status) => {
-                    if let Err(status) = fail(&mut client, fence, &work, RunError::spec(status.message())).await {
+                    let error = RunError::spec(status.message());
+                    if let Err(status) = fail(&mut way.coordinator, fence, &work, error).await {
                         return lost(&status);
                     }
                     continue;
@@ -273,36 +329,34 @@ async fn work(
             store.retain(&splits);
         }
         let Some((_, step)) = &current else { continue };
-        let computed = kmeans::compute::compute(step, &splits, store, lloyd, sink).await.and_then(encode);
+        let begun = Instant::now();
+        let computed = kmeans::compute::compute(step, &splits, store, lloyd, sink).await.and_then(Own::new);
         let sent = match computed {
-            Ok(body) => {
+            Ok(own) => {
                 // So that the costs of this step are known before it counts.
                 if lease.report(vitals, false).await.is_err() {
                     return Ok(Life::Fenced);
                 }
-                link::submit(&mut client, fence, &work, body).await.map(drop)
+                let patience = (begun.elapsed() / 2).max(SHORTEST_WAIT);
+                let Way { coordinator, above, .. } = &mut way;
+                Ascent { coordinator, above, fence, work: &work, arrivals, patience }.send(own).await
             }
             Err(_) if vitals.abandoned.load(Ordering::Relaxed) => return Ok(Life::Fenced),
-            Err(error) => fail(&mut client, fence, &work, error).await,
+            Err(error) => fail(&mut way.coordinator, fence, &work, error).await,
         };
         match sent {
             Ok(()) => {}
             Err(status) if status.code() == Code::DataLoss => {}
             Err(status) if is_final(&status) => {
                 // The same answer would be refused again: the run ends, and says why.
-                if let Err(status) = fail(&mut client, fence, &work, RunError::spec(status.message())).await {
+                let error = RunError::spec(status.message());
+                if let Err(status) = fail(&mut way.coordinator, fence, &work, error).await {
                     return lost(&status);
                 }
             }
             Err(status) => return lost(&status),
         }
     }
-}
-
-fn encode(partial: Partial) -> Result<Bytes, RunError> {
-    postcard::to_stdvec(&partial)
-        .map(Bytes::from)
-        .map_err(|error| RunError::transient(format!("encode a partial: {error}")))
 }
 
 async fn fail(client: &mut Client, fence: &Fence, work: &Work, error: RunError) -> Result<(), Status> {

@@ -3,20 +3,15 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Buf;
 use coterie_crds::run::RunConfig;
-use coterie_protocol::{
-    CHUNK_BYTES,
-    internal::{
-        Chunk, Fence, FetchRequest, SubmitHeader, SubmitRequest, Work, coordination_client::CoordinationClient,
-        submit_request::Part,
-    },
-};
+use coterie_protocol::internal::{Chunk, Fence, FetchRequest, coordination_client::CoordinationClient};
 use tonic::{
-    Status,
+    Status, Streaming,
     transport::{Channel, Endpoint},
 };
 
+use super::relay::Feed;
 use crate::{
     config::current_address,
     error::{RunError, chain},
@@ -32,7 +27,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// Largest registration answer: it holds the job and the plan, some 100 bytes per split.
 const PLAN_CAP: usize = 256 << 20;
 /// Largest step a worker accepts.
-const STEP_CAP: usize = 1 << 30;
+pub(super) const STEP_CAP: usize = 1 << 30;
 
 /// A client of the coordination service.
 pub(super) type Client = CoordinationClient<Channel>;
@@ -75,38 +70,31 @@ async fn channel(config: &RunConfig, timeout: Option<Duration>) -> Result<Channe
     endpoint.connect().await.map_err(|error| failed(&error))
 }
 
-/// Fetches a step's payload.
+/// Fetches a step's payload from the coordinator into `feed`; what is there already is not taken again.
 ///
 /// # Errors
 /// The coordinator's status, or that the payload is too large.
-pub(super) async fn fetch(client: &mut Client, fence: &Fence, step: u64) -> Result<Bytes, Status> {
-    let mut chunks = client.fetch(FetchRequest { fence: Some(fence.clone()), step }).await?.into_inner();
-    let mut payload = BytesMut::new();
-    while let Some(chunk) = chunks.message().await? {
-        if payload.len() + chunk.data.len() > STEP_CAP {
-            return Err(Status::resource_exhausted(format!("step {step} exceeds {STEP_CAP} bytes")));
-        }
-        payload.extend_from_slice(&chunk.data);
-    }
-    Ok(payload.freeze())
+pub(super) async fn fetch(client: &mut Client, fence: &Fence, step: u64, feed: &Feed) -> Result<(), Status> {
+    let chunks = client.fetch(FetchRequest { fence: Some(fence.clone()), step }).await?.into_inner();
+    receive(chunks, STEP_CAP, feed).await
 }
 
-/// Submits the merged partial of all splits of `work`. Returns whether it was counted.
+/// Receives a step's payload; what `feed` has already is not taken again.
 ///
 /// # Errors
-/// The coordinator's status.
-pub(super) async fn submit(client: &mut Client, fence: &Fence, work: &Work, body: Bytes) -> Result<bool, Status> {
-    let header = SubmitHeader {
-        fence: Some(fence.clone()),
-        step: work.step,
-        splits: work.splits.clone(),
-        length: body.len() as u64,
-        digest: blake3::hash(&body).as_bytes().to_vec(),
-    };
-    let chunks = (0..body.len())
-        .step_by(CHUNK_BYTES)
-        .map(move |start| Part::Chunk(Chunk { data: body.slice(start..body.len().min(start + CHUNK_BYTES)) }));
-    let parts = std::iter::once(Part::Header(header)).chain(chunks).map(|part| SubmitRequest { part: Some(part) });
-    let parts: Vec<SubmitRequest> = parts.collect();
-    Ok(client.submit(futures::stream::iter(parts)).await?.into_inner().accepted)
+/// The sender's status, or that the payload is too large.
+pub(super) async fn receive(mut chunks: Streaming<Chunk>, cap: usize, feed: &Feed) -> Result<(), Status> {
+    let mut known = feed.length();
+    while let Some(Chunk { mut data }) = chunks.message().await? {
+        let repeated = known.min(data.len());
+        known -= repeated;
+        data.advance(repeated);
+        if feed.length() + data.len() > cap {
+            return Err(Status::resource_exhausted(format!("the step exceeds {cap} bytes")));
+        }
+        if !data.is_empty() {
+            feed.push(data);
+        }
+    }
+    Ok(())
 }

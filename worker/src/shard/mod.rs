@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`budget`] | memory for rows |
 //! | [`client`] | the conversation with the coordinator: registration, polling, heartbeats |
-//! | `link` | connections and chunked transfers |
+//! | `link` | connections to the coordinator |
+//! | `relay` | what workers do for each other: steps down, merged partials up |
 //! | [`store`] | the splits a worker holds, loaded from the source when first needed |
 //! | [`rows`] | chunks of rows in memory or scratch |
 //! | [`pass`] | one pass over chunks by all threads |
@@ -15,6 +16,7 @@ pub mod client;
 mod link;
 pub mod observe;
 pub mod pass;
+mod relay;
 pub mod rows;
 pub mod store;
 pub mod usage;

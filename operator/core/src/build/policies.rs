@@ -1,7 +1,7 @@
 //! Who may talk to the pods, and how many of them may be away at once.
 
 use coterie_crds::names::label;
-use coterie_crds::run::{COORDINATION_PORT, STATUS_PORT};
+use coterie_crds::run::{COORDINATION_PORT, RELAY_PORT, STATUS_PORT};
 use k8s_openapi::api::{
     networking::v1::{
         NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
@@ -33,7 +33,10 @@ pub(crate) fn training_policy(owner: Owner<'_>) -> NetworkPolicy {
         ..NetworkPolicyPeer::default()
     };
     let rules = vec![
-        NetworkPolicyIngressRule { from: Some(vec![own]), ports: Some(vec![port(COORDINATION_PORT)]) },
+        NetworkPolicyIngressRule {
+            from: Some(vec![own]),
+            ports: Some(vec![port(COORDINATION_PORT), port(RELAY_PORT)]),
+        },
         NetworkPolicyIngressRule { from: None, ports: Some(vec![port(STATUS_PORT)]) },
     ];
     policy(owner, label::TRAINING, rules)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use coterie_crds::ClusteringJob;
 use coterie_crds::names::label;
-use coterie_crds::run::{COORDINATION_PORT, RUN_CONFIG_KEY, STATUS_PORT};
+use coterie_crds::run::{COORDINATION_PORT, RELAY_PORT, RUN_CONFIG_KEY, STATUS_PORT};
 use k8s_openapi::api::{
     batch::v1::{
         Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
@@ -145,7 +145,11 @@ fn pod_spec(job: &ClusteringJob, name: &str, settings: &Settings) -> PodSpec {
                 EnvVar { name: "TMPDIR".to_owned(), value: Some(SCRATCH_DIRECTORY.to_owned()), value_from: None },
             ]),
             env_from: pod::environment_from(&credentials(job)),
-            ports: Some(vec![pod::port("coordination", COORDINATION_PORT), pod::port("status", STATUS_PORT)]),
+            ports: Some(vec![
+                pod::port("coordination", COORDINATION_PORT),
+                pod::port("relay", RELAY_PORT),
+                pod::port("status", STATUS_PORT),
+            ]),
             liveness_probe: Some(pod::probe("/healthz", "status", 10, 6)),
             resources: Some(pod::resources(&workers.resources)),
             security_context: Some(pod::confined()),
