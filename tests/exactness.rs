@@ -162,3 +162,60 @@ fn faults_in_the_middle_of_a_long_run_do_not_show() {
     let left = job.directory.path().join("out/runs/long-r1");
     assert!(std::fs::read_dir(&left).map_or(true, |mut entries| entries.next().is_none()));
 }
+
+/// Contributions that held several workers' shares, by what the coordinator logs.
+fn merged(log: &str) -> usize {
+    let judged = log.lines().filter(|line| line.contains("contribution judged") && line.contains("Accepted"));
+    judged.filter(|line| !line.contains("workers=1 ")).count()
+}
+
+#[test]
+fn partials_merged_on_the_way_do_not_show() {
+    let reference = digest(&Job::digits().run(&["--workers", "1"]));
+    let job = Job::digits();
+    let tree = ["--workers", "7", "--relay-from", "0", "--quiet", "--log", "coterie_worker=debug"];
+    let output = support::output(&mut job.command(&tree));
+    assert!(output.status.success(), "{}", support::stderr(&output));
+    assert_eq!(digest(&job.summary()), reference);
+    let log = support::stderr(&output);
+    assert!(merged(&log) >= 20, "only {} contributions were merged ones:\n{log}", merged(&log));
+}
+
+#[test]
+fn faults_in_a_tree_of_workers_do_not_show() {
+    let long = Long::new();
+    let reference = digest(&long.job().run(&["--workers", "1", "--quiet"]));
+    let tree = ["--workers", "6", "--relay-from", "0", "--lease", "2", "--quiet"];
+
+    // Workers are killed one after the other: those above others, and those below.
+    let job = long.job();
+    let mut run = Running::start(&mut job.command(&tree));
+    iterating(&job, 8);
+    for at in 0..4 {
+        if let Some(worker) = run.children("worker").get(at) {
+            signal(*worker, "KILL");
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    run.finish(LIMIT);
+    assert_eq!(digest(&job.summary()), reference, "after four workers were killed");
+
+    // One that others send to is stopped for longer than its lease.
+    let job = long.job();
+    let mut run = Running::start(&mut job.command(&tree));
+    iterating(&job, 8);
+    let worker = run.children("worker")[0];
+    signal(worker, "STOP");
+    std::thread::sleep(Duration::from_secs(4));
+    signal(worker, "CONT");
+    run.finish(LIMIT);
+    assert_eq!(digest(&job.summary()), reference, "after a worker in the tree was stopped");
+
+    // The coordinator is killed; the workers come back to its successor.
+    let job = long.job();
+    let mut run = Running::start(&mut job.command(&tree));
+    iterating(&job, 10);
+    signal(run.children("coordinator")[0], "KILL");
+    run.finish(LIMIT);
+    assert_eq!(digest(&job.summary()), reference, "after the coordinator was killed");
+}

@@ -182,6 +182,8 @@ impl Coordination for Service {
             }
             verdict
         };
+        let workers = shares.len();
+        tracing::debug!(id = worker.0, step = header.step, workers, ?verdict, "contribution judged");
         if verdict == Verdict::Dropped {
             tracing::info!(id = worker.0, step = header.step, "late or duplicate contribution dropped");
         }
