@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     let result = Context::new().and_then(|context| match &arguments.command {
         Command::Test(arguments) => test::run(&context, arguments),
         Command::Bench(arguments) => bench_command::run(&context, arguments),
-        Command::ReduceSim(arguments) => reduce_sim::run(arguments),
+        Command::ReduceSim(arguments) => reduce_sim::run(&context, arguments),
         Command::Generate(arguments) => generate::run(&context, arguments),
         Command::Image(arguments) => image::run(&context, arguments).map(drop),
         Command::Cluster(arguments) => cluster_command::run(&context, arguments),

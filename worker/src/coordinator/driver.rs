@@ -53,6 +53,7 @@ pub(super) async fn drive<M: Machine + Clone + Sync>(
             state.session.begin(step, now);
             state.arrange(size, hub.relay_from_bytes);
         }
+        tracing::debug!(step = step.0, stage = machine.position().stage, "step begins");
         hub.ring();
         let merged = tokio::select! {
             merged = gather::<M::Partial>(hub, events, &mut watch) => merged?,

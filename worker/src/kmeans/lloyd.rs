@@ -15,6 +15,8 @@ use crate::{
 
 /// Least k x d for which bounds (see [`Pruner::stride`]) cost less than looking at every row: a pass over rows is fast.
 const WORTH_BOUNDS: usize = 8192;
+/// Least rows per cluster for which they do: a pass with bounds begins with the distances between all centroids.
+const WORTH_ROWS: u64 = 8;
 /// Subject of the notes that hold bounds.
 const BOUNDS: u64 = 1 << 62;
 
@@ -58,7 +60,8 @@ impl Lloyd {
     ) -> Result<Partial, RunError> {
         // Taken: a pass that fails half-way leaves nothing to build upon.
         let last = self.last.take().filter(|last| last.splits == splits && store.noted(splits, last.tag));
-        if centroids.len() * centroids.dimension() < WORTH_BOUNDS {
+        let rows: u64 = splits.iter().filter_map(|split| store.counts(*split)).map(|(rows, _)| rows).sum();
+        if centroids.len() * centroids.dimension() < WORTH_BOUNDS || rows < WORTH_ROWS * centroids.len() as u64 {
             return plain(splits, store, scale, &centroids);
         }
         self.passes += 1;

@@ -45,8 +45,9 @@ const LONGEST_BEAT: u64 = 500;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// Attempts to set itself up before a worker gives up.
 const TROUBLES: u32 = 5;
-/// Waits for workers below: at least so long, and at most half as long as this worker has computed.
-const SHORTEST_WAIT: Duration = Duration::from_millis(200);
+/// Wait for workers below, or as long as this worker has computed if that is more. The step needs them anyway: only those that have
+/// gone are waited for in vain.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 /// A worker gives up when it has not reached a coordinator for so long.
 const LOST: Duration = Duration::from_secs(300);
 
@@ -337,7 +338,7 @@ async fn work(
                 if lease.report(vitals, false).await.is_err() {
                     return Ok(Life::Fenced);
                 }
-                let patience = (begun.elapsed() / 2).max(SHORTEST_WAIT);
+                let patience = begun.elapsed().max(SHORTEST_WAIT);
                 let Way { coordinator, above, .. } = &mut way;
                 Ascent { coordinator, above, fence, work: &work, arrivals, patience }.send(own).await
             }

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
+use crate::context::Context;
 use crate::reduction::model::{Messages, Network};
 use crate::reduction::partial::Problem;
-use crate::reduction::table;
+use crate::reduction::real::{self, Programs, Trial};
+use crate::reduction::table::{self, Measurement};
 
-/// Predicts the time of a k-means iteration for a star (as it is), the best tree, and reduce-scatter. Each time includes computing; the
+/// Predicts the time of a k-means iteration for a star and for a tree (as they are below and above 4 MiB a step), and for reduce-scatter. Each time includes computing; the
 /// share beside it is what is not.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -51,13 +53,39 @@ pub(crate) struct Arguments {
     /// Lines of JSON {"workers": N, "seconds": S} with measured times of an iteration, to be laid beside.
     #[arg(long, value_name = "FILE.jsonl")]
     measured: Option<PathBuf>,
+    /// Really run k-means with so many worker processes instead, each in a network namespace whose links have the given bandwidth, and
+    /// print {"workers": N, "seconds": S} for --measured. Rows are few, so that the network is what is measured; --compute then is 0. Needs
+    /// root and `tc`.
+    #[arg(long, conflicts_with_all = ["measured", "json"])]
+    real: bool,
+    /// With --real: the program to run; a release build when unset.
+    #[arg(long, value_name = "FILE", requires = "real")]
+    program: Option<PathBuf>,
+    /// With --real: let every worker talk to the coordinator alone.
+    #[arg(long, requires = "real")]
+    star: bool,
     /// Print lines of JSON; times are then without computing.
     #[arg(long)]
     json: bool,
 }
 
 #[allow(clippy::print_stdout)] // the table is what the command is run for
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+    if arguments.real {
+        let trial = Trial {
+            clusters: arguments.clusters,
+            dimension: arguments.dimension,
+            bandwidth: arguments.bandwidth,
+            tree: !arguments.star,
+        };
+        let programs = Programs::find(context, arguments.program.clone())?;
+        let workers = if arguments.workers.is_empty() { vec![1, 2, 4, 8, 16, 32] } else { arguments.workers.clone() };
+        for workers in workers {
+            let seconds = real::run(&programs, &trial, workers)?;
+            println!("{}", serde_json::to_string(&Measurement { workers, seconds })?);
+        }
+        return Ok(());
+    }
     let problem = Problem { clusters: arguments.clusters, dimension: arguments.dimension, rows: arguments.rows };
     let network = Network {
         bandwidth: arguments.bandwidth * 1e9 / 8.0,

@@ -4,10 +4,11 @@
 //! them. Links carry both directions at once but each at most `bandwidth`; a message arrives `latency` after it was sent. Adding is
 //! done while the next message arrives, so the slower of the two counts.
 //!
-//! - **Star**, as it is today: the coordinator receives W partials and sends W steps over its one link. A step costs four
+//! - **Star**, as it is for small messages: the coordinator receives W partials and sends W steps over its one link. A step costs four
 //!   latencies: the answer to the poll, the request for the step and its answer, the contribution.
-//! - **Tree** of fan-in f: workers pass steps down and merged partials up, message by message; each of its levels costs what a star
-//!   of f workers costs. The height is the least h with f + f^2 + ... + f^h >= W. A tree with f = W is the star.
+//! - **Tree**, as it is for large messages (`worker/src/reduction/`): binary, messages flow through it in pieces. Every link carries a
+//!   message for or from each of two workers; the last piece passes the tree's other levels besides, one after the other. The height
+//!   is the least h with 2 + 4 + ... + 2^h >= W.
 //! - **Reduce-scatter** by recursive halving, and gathering the new centroids by recursive doubling: every worker sends and
 //!   receives (W-1)/W of a partial, then of the centroids, in log2(W) rounds each. Where W is not a power of two, the workers beyond
 //!   the largest one first send all they have to a partner and get all centroids from it at the end. The coordinator's four
@@ -21,8 +22,10 @@ const OVERHEAD: f64 = 1538.0 / 1448.0 * (1.0 + 31.0 / 16384.0);
 /// Latencies of one exchange with whoever is above.
 const EXCHANGE: f64 = 4.0;
 
-/// Largest fan-in of a tree that is tried.
-const WIDEST: u64 = 64;
+/// Workers right below another one or the coordinator (`worker/src/reduction/tree.rs`).
+const FAN_IN: u64 = 2;
+/// Bytes of a piece of a step (`worker/src/coordinator/service.rs`), and about those of a partial (`worker/src/kmeans/step.rs`).
+const PIECE: f64 = 65536.0;
 
 /// Speeds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,15 +68,17 @@ impl Network {
             + self.collect(workers * messages.up, workers * messages.values)
     }
 
-    /// Seconds per iteration with a tree of this fan-in.
-    pub(crate) fn tree(&self, messages: &Messages, workers: u64, fan_in: u64) -> f64 {
-        height(workers, fan_in) as f64 * self.star(messages, fan_in.min(workers))
-    }
-
-    /// The fan-in of the fastest tree, and its seconds.
-    pub(crate) fn best_tree(&self, messages: &Messages, workers: u64) -> (u64, f64) {
-        let trees = (1..=WIDEST.min(workers)).map(|fan_in| (fan_in, self.tree(messages, workers, fan_in)));
-        trees.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((1, 0.0))
+    /// Seconds per iteration with a tree.
+    pub(crate) fn tree(&self, messages: &Messages, workers: u64) -> f64 {
+        let height = f64::from(height(workers));
+        let below = FAN_IN.min(workers) as f64;
+        let through = |bytes: f64| (height - 1.0).max(0.0) * self.transfer(below * bytes.min(PIECE));
+        // The answers to the poll and the request for the step reach all workers at once.
+        (EXCHANGE - 2.0 + 2.0 * height) * self.latency
+            + self.transfer(below * messages.down)
+            + self.collect(below * messages.up, below * messages.values)
+            + through(messages.down)
+            + through(messages.up)
     }
 
     /// Seconds per iteration with reduce-scatter.
@@ -93,11 +98,11 @@ impl Network {
     }
 }
 
-/// Levels of a tree below the coordinator in which every process has at most `fan_in` below it.
-fn height(workers: u64, fan_in: u64) -> u64 {
+/// Levels of the tree below the coordinator.
+fn height(workers: u64) -> u32 {
     let (mut level, mut held, mut height) = (1u64, 0u64, 0);
     while held < workers {
-        level = level.saturating_mul(fan_in.max(1));
+        level = level.saturating_mul(FAN_IN);
         held = held.saturating_add(level);
         height += 1;
     }
@@ -131,15 +136,14 @@ mod tests {
 
     #[test]
     fn a_tree_by_hand() {
-        // 2 + 4 + 8 + 16 = 30 < 32: five levels of two.
-        same(network().tree(&MESSAGES, 32, 2), 5.0 * (0.004 + 2.0 * 0.012));
-        // 4 + 16 = 20 < 32: three levels of four.
-        same(network().tree(&MESSAGES, 32, 4), 3.0 * (0.004 + 4.0 * 0.012));
-        same(network().tree(&MESSAGES, 32, 32), network().star(&MESSAGES, 32));
-        let (fan_in, seconds) = network().best_tree(&MESSAGES, 32);
-        // 3 + 9 = 12 < 32 <= 39: three levels of three.
-        assert_eq!(fan_in, 3);
-        same(seconds, 3.0 * (0.004 + 3.0 * 0.012));
+        // 2 + 4 + 8 + 16 = 30 < 32: five levels. Two messages of 8 and of 4 ms; two pieces of 0.524288 ms each on four levels, twice.
+        let through = 4.0 * 2.0 * 0.000_524_288;
+        same(network().tree(&MESSAGES, 32), 0.012 + 2.0 * 0.012 + 2.0 * through);
+        same(network().tree(&MESSAGES, 2), network().star(&MESSAGES, 2));
+        same(network().tree(&MESSAGES, 1), network().star(&MESSAGES, 1));
+        // Small messages are one piece.
+        let small = Messages { down: 125.0, up: 125.0, values: 1.0 };
+        same(network().tree(&small, 6), 0.006 + 2.0 * 2.0 * 1e-6 + 2.0 * 2.0 * 1e-6);
     }
 
     #[test]
@@ -158,14 +162,6 @@ mod tests {
 
     #[test]
     fn a_tree_has_as_many_levels_as_it_needs() {
-        let heights = [(1, 1), (3, 1), (2, 2), (3, 2), (6, 2), (7, 2), (4096, 16), (0, 2)].map(|(w, f)| height(w, f));
-        assert_eq!(heights, [1, 3, 1, 2, 2, 3, 3, 0]);
-    }
-
-    #[test]
-    fn a_tree_is_never_slower_than_the_star() {
-        for workers in 1..=WIDEST {
-            assert!(network().best_tree(&MESSAGES, workers).1 <= network().star(&MESSAGES, workers));
-        }
+        assert_eq!([0, 1, 2, 3, 6, 7, 14, 15, 4096].map(height), [0, 1, 1, 2, 2, 3, 3, 4, 12]);
     }
 }

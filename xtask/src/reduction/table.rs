@@ -15,18 +15,17 @@ pub(crate) struct Row {
     pub(crate) compute_seconds: f64,
     pub(crate) star_seconds: f64,
     pub(crate) tree_seconds: f64,
-    pub(crate) tree_fan_in: u64,
     pub(crate) reduce_scatter_seconds: f64,
     /// Measured seconds per iteration, computing included.
     pub(crate) measured_seconds: Option<f64>,
 }
 
 /// A line of a file of measurements; it may say more.
-#[derive(Debug, Deserialize)]
-struct Measurement {
-    workers: u64,
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Measurement {
+    pub(crate) workers: u64,
     /// Seconds per iteration, computing included.
-    seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 /// The prediction for each number of workers.
@@ -37,17 +36,13 @@ pub(crate) fn rows(
     workers: &[u64],
     measured: &BTreeMap<u64, f64>,
 ) -> Vec<Row> {
-    let row = |&workers: &u64| {
-        let (tree_fan_in, tree_seconds) = network.best_tree(messages, workers);
-        Row {
-            workers,
-            compute_seconds,
-            star_seconds: network.star(messages, workers),
-            tree_seconds,
-            tree_fan_in,
-            reduce_scatter_seconds: network.reduce_scatter(messages, workers),
-            measured_seconds: measured.get(&workers).copied(),
-        }
+    let row = |&workers: &u64| Row {
+        workers,
+        compute_seconds,
+        star_seconds: network.star(messages, workers),
+        tree_seconds: network.tree(messages, workers),
+        reduce_scatter_seconds: network.reduce_scatter(messages, workers),
+        measured_seconds: measured.get(&workers).copied(),
     };
     workers.iter().map(row).collect()
 }
@@ -65,8 +60,8 @@ pub(crate) fn measurements(text: &str) -> Result<BTreeMap<u64, f64>> {
 /// Seconds per iteration, with the share of it that is not computing.
 pub(crate) fn text(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:>7} | {:>9} | {:>9} {:>6} | {:>9} {:>6} {:>6} | {:>14} {:>6} | {:>9}\n",
-        "workers", "compute s", "star s", "share", "tree s", "share", "fan-in", "red.-scatter s", "share", "measured"
+        "{:>7} | {:>9} | {:>9} {:>6} | {:>9} {:>6} | {:>14} {:>6} | {:>9}\n",
+        "workers", "compute s", "star s", "share", "tree s", "share", "red.-scatter s", "share", "measured"
     );
     for row in rows {
         let compute = row.compute_seconds;
@@ -74,11 +69,10 @@ pub(crate) fn text(rows: &[Row]) -> String {
             format!("{:>width$.4} {:>5.1}%", compute + seconds, 100.0 * seconds / (compute + seconds))
         };
         text.push_str(&format!(
-            "{:>7} | {compute:>9.4} | {} | {} {:>6} | {} | {:>9}\n",
+            "{:>7} | {compute:>9.4} | {} | {} | {} | {:>9}\n",
             row.workers,
             pair(row.star_seconds, 9),
             pair(row.tree_seconds, 9),
-            row.tree_fan_in,
             pair(row.reduce_scatter_seconds, 14),
             row.measured_seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.4}")),
         ));
@@ -115,7 +109,6 @@ mod tests {
             compute_seconds: 3.0,
             star_seconds: 1.0,
             tree_seconds: 1.0,
-            tree_fan_in: 2,
             reduce_scatter_seconds: 0.0,
             measured_seconds: None,
         };

@@ -56,9 +56,10 @@ fn elsewhere() -> Status {
 #[derive(Clone, Debug)]
 pub(in crate::shard) struct Relay(watch::Sender<Position>);
 
-/// Where a worker stands: the fence and step it has come to, and the step itself while it goes on.
+/// Where a worker stands: the coordinator's epoch and the step it has come to, and the step itself while it goes on.
 #[derive(Debug, Default)]
 struct Position {
+    reached: (u64, u64),
     station: Option<Arc<Station>>,
 }
 
@@ -81,7 +82,10 @@ impl Relay {
             feed: Feed::default(),
             arrivals,
         });
-        self.0.send_modify(|position| position.station = Some(Arc::clone(&station)));
+        self.0.send_modify(|position| {
+            position.reached = (fence.epoch, work.step);
+            position.station = Some(Arc::clone(&station));
+        });
         (station, receiver)
     }
 
@@ -90,15 +94,13 @@ impl Relay {
         self.0.send_modify(|position| position.station = None);
     }
 
-    /// This worker at a step; waits a little for it to come there.
+    /// This worker at a step; waits a little for it to come there, not for one that has been there.
     ///
     /// # Errors
     /// ABORTED when it is at another step or does not come.
     pub(super) async fn at(&self, fence: &Fence, step: u64) -> Result<Arc<Station>, Status> {
         let mut position = self.0.subscribe();
-        let there = |position: &Position| {
-            position.station.as_ref().is_some_and(|station| (station.epoch, station.step) >= (fence.epoch, step))
-        };
+        let there = |position: &Position| position.reached >= (fence.epoch, step);
         let station = match tokio::time::timeout(PATIENCE, position.wait_for(there)).await {
             Ok(Ok(position)) => position.station.clone(),
             Ok(Err(_)) | Err(_) => None,

@@ -270,7 +270,9 @@ async fn nobody_waits_for_a_worker_that_is_not_there() {
     // It has let those below go.
     above.step(None, &[4], SOON).await.unwrap();
     let mut fourth = net.worker(4).await;
+    let start = std::time::Instant::now();
     fourth.step(Some(above.port), &[], SOON).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(1), "it has been at that step and will not come there");
     assert_eq!(coordinator.workers(), [[1], [2], [3], [4]]);
 }
 
