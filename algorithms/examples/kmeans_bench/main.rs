@@ -19,7 +19,7 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use coterie_algorithms::kmeans::Partial;
-use coterie_algorithms::kmeans::local::{Fit, lloyd};
+use coterie_algorithms::kmeans::local::{Params, lloyd_with};
 use coterie_algorithms::metric::Metric;
 use serde_json::{Map, Value, json};
 
@@ -81,14 +81,9 @@ fn main() -> Result<(), Failure> {
         (None, Some(other)) => return Err(format!("--start {other} is not known: plus-plus or parallel").into()),
     };
     let started = began.elapsed().as_secs_f64();
-    let done = if options.0.contains_key("every-row") {
-        let (centroids, sums) = passes::every_row(&points, dimension, initial, iterations);
-        Done { centroids, iterations, sums: Some(sums), fit: None }
-    } else {
-        let mut fit = lloyd(&points, dimension, initial, Metric::Euclidean, iterations, tolerance);
-        let centroids = std::mem::take(&mut fit.centroids);
-        Done { centroids, iterations: fit.iterations, sums: None, fit: Some(fit) }
-    };
+    let pruning = !options.0.contains_key("every-row");
+    let params = Params { metric: Metric::Euclidean, max_iterations: iterations, tolerance, pruning };
+    let fit = lloyd_with(&points, dimension, initial, &params);
     let seconds = began.elapsed().as_secs_f64();
     let own = usage::own_cpu() - own_before;
     let others = (usage::machine_cpu() - machine_before - own).max(0.0);
@@ -106,11 +101,21 @@ fn main() -> Result<(), Failure> {
         ("threads", json!(rayon::current_num_threads())),
         ("version", json!(env!("CARGO_PKG_VERSION"))),
         ("given_start", json!(given_start)),
+        ("own_inertia", json!(fit.inertia)),
+        ("converged", json!(fit.converged)),
+        ("iterations", json!(fit.iterations)),
+        // One more gave the labels under the final centroids.
+        ("passes", json!(fit.iterations + 1)),
     ] {
         line.insert(name.to_owned(), value);
     }
-    done.tell(&options, &mut line)?;
-    let mut centroids = done.centroids;
+    if !pruning {
+        tell_reduction(&passes::sums(&points, dimension, k, &fit.labels), &mut line)?;
+    }
+    if let Some(path) = options.path("labels") {
+        npy::write_labels(path, &fit.labels)?;
+    }
+    let mut centroids = fit.centroids;
     passes::shift(&mut centroids, &means, 1.0);
     if let Some(path) = options.path("centroids") {
         npy::write_rows(path, &centroids, dimension)?;
@@ -119,42 +124,17 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// What came out.
-struct Done {
-    centroids: Vec<f32>,
-    iterations: u32,
-    /// Of the last pass, when every row was looked at.
-    sums: Option<Partial>,
-    fit: Option<Fit>,
-}
-
-impl Done {
-    fn tell(&self, options: &Options, line: &mut Map<String, Value>) -> Result<(), Failure> {
-        let mut passes = self.iterations;
-        if let Some(fit) = &self.fit {
-            // One more gave the labels under the final centroids.
-            passes += 1;
-            line.insert("own_inertia".into(), json!(fit.inertia));
-            line.insert("converged".into(), json!(fit.converged));
-            if let Some(path) = options.path("labels") {
-                npy::write_labels(path, &fit.labels)?;
-            }
-        }
-        if let Some(sums) = &self.sums {
-            // What a worker that held all the rows would send, and how fast such contributions can be taken in.
-            let sent = postcard::to_stdvec(sums)?;
-            line.insert("partial_bytes".into(), json!(sent.len()));
-            let began = Instant::now();
-            for _ in 0..MERGES {
-                // A fresh one each time: merged again and again, sums might overflow.
-                let mut merged = Partial::new(sums.counts.len(), sums.dimension as usize);
-                merged.merge(&postcard::from_bytes(&sent)?);
-            }
-            let numbers = MERGES * (sums.sums.len() + sums.counts.len());
-            line.insert("merge_rate".into(), json!(numbers as f64 / began.elapsed().as_secs_f64()));
-        }
-        line.insert("iterations".into(), json!(self.iterations));
-        line.insert("passes".into(), json!(passes));
-        Ok(())
+/// What a worker that held all the rows would send, and how fast such contributions can be taken in.
+fn tell_reduction(sums: &Partial, line: &mut Map<String, Value>) -> Result<(), Failure> {
+    let sent = postcard::to_stdvec(sums)?;
+    line.insert("partial_bytes".into(), json!(sent.len()));
+    let began = Instant::now();
+    for _ in 0..MERGES {
+        // A fresh one each time: merged again and again, sums might overflow.
+        let mut merged = Partial::new(sums.counts.len(), sums.dimension as usize);
+        merged.merge(&postcard::from_bytes(&sent)?);
     }
+    let numbers = MERGES * (sums.sums.len() + sums.counts.len());
+    line.insert("merge_rate".into(), json!(numbers as f64 / began.elapsed().as_secs_f64()));
+    Ok(())
 }

@@ -194,3 +194,37 @@ impl Part {
         self.moved += self.changes.len();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::Metric;
+    use crate::random::{Purpose, Stream};
+
+    /// A million rows, pass after pass, against looking at every row: the labels and the sums, exactly.
+    #[test]
+    #[cfg_attr(miri, ignore = "slow")]
+    fn a_million_rows_are_labelled_as_without_bounds() {
+        let (n, d, k) = (1_000_000, 8, 64);
+        let stream = Stream::new(11, Purpose::Generate, 0);
+        let number = |i: usize| (stream.uniform(i as u64) - 0.5) as f32;
+        // Overlapping groups, fewer than clusters, so that some boundaries lie within groups.
+        let points: Vec<f32> = (0..n * d).map(|i| number(i / d % 40 * d + i % d) + 0.4 * number(1000 + i)).collect();
+        let scale = Scale::new(&vec![1.0; d], n as u64);
+        let mut centroids = Centroids::new(d, points[..k * d].to_vec());
+        let mut passes = Passes::new(&points, d, &scale, k, true);
+        let mut bounded = 0;
+        let mut labels = vec![0; n];
+        for pass in 0..40 {
+            passes.pass(&centroids);
+            bounded += usize::from(passes.bounds.pruner.is_some());
+            assign(&centroids, &points, &mut labels);
+            let mut sums = Partial::new(k, d);
+            sums.add_rows_only(&scale, &points, &labels);
+            assert!(passes.labels() == labels, "labels of pass {pass}");
+            assert!(*passes.sums() == sums, "sums of pass {pass}");
+            centroids = Centroids::new(d, super::super::update(Metric::Euclidean, &centroids, &sums, &scale).centroids);
+        }
+        assert!(bounded >= 10, "only {bounded} of 40 passes had bounds");
+    }
+}

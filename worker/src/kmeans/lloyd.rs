@@ -16,7 +16,7 @@ use crate::{
 /// Least k x d for which bounds (see [`Pruner::stride`]) cost less than looking at every row: a pass over rows is fast.
 const WORTH_BOUNDS: usize = 8192;
 /// Least rows per cluster for which they do: a pass with bounds begins with the distances between all centroids.
-const WORTH_ROWS: u64 = 8;
+const WORTH_ROWS: u64 = 16;
 /// Subject of the notes that hold bounds.
 const BOUNDS: u64 = 1 << 62;
 
