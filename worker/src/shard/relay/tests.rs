@@ -96,7 +96,8 @@ impl Coordination for Counting {
         workers.sort_unstable();
         let mut counted = self.counted.lock().unwrap();
         let known = counted.keys().flatten().any(|worker| workers.contains(worker));
-        let accepted = !known && !(self.refuses_merged && workers.len() > 1);
+        let refused = self.refuses_merged && workers.len() > 1;
+        let accepted = !known && !refused;
         if accepted {
             counted.insert(workers, contribution::decode(&pieces).unwrap());
         }
