@@ -2,6 +2,8 @@
 //! `run_config MANIFEST DIRECTORY COORDINATOR_ADDRESS RELAY_FROM_BYTES`. Then, everywhere,
 //! `coterie worker --role coordinator|worker --run-config DIRECTORY/run.json`. Used by `cargo xtask reduce-sim --real`.
 
+#![allow(clippy::print_stderr)] // what is wrong with the arguments
+
 use std::{path::PathBuf, process::ExitCode};
 
 use coterie_crds::run::{CoordinatorAddress, RunConfig};
