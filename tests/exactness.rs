@@ -111,6 +111,24 @@ fn iterating(job: &Job, least: u64) {
     });
 }
 
+/// Runs the long job, disturbed once it has come to the checkpoint with this number; returns the digest.
+fn disturbed(long: &Long, arguments: &[&str], least: u64, disturb: impl FnOnce(&Running)) -> String {
+    let job = long.job();
+    let mut run = Running::start(&mut job.command(arguments));
+    iterating(&job, least);
+    disturb(&run);
+    run.finish(LIMIT);
+    digest(&job.summary())
+}
+
+/// Stops the first worker for so many milliseconds.
+fn stop(run: &Running, milliseconds: u64) {
+    let worker = run.children("worker")[0];
+    signal(worker, "STOP");
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    signal(worker, "CONT");
+}
+
 #[test]
 fn faults_in_the_middle_of_a_long_run_do_not_show() {
     let long = Long::new();
@@ -119,25 +137,16 @@ fn faults_in_the_middle_of_a_long_run_do_not_show() {
     let reference = digest(&reference);
 
     // The coordinator is killed: its successor resumes from the checkpoint.
-    let job = long.job();
-    let mut run = Running::start(&mut job.command(&["--workers", "2"]));
-    iterating(&job, 12);
-    let coordinators = run.children("coordinator");
-    assert_eq!(coordinators.len(), 1);
-    signal(coordinators[0], "KILL");
-    run.finish(LIMIT);
-    assert_eq!(digest(&job.summary()), reference, "after the coordinator was killed");
+    let killed = disturbed(&long, &["--workers", "2"], 12, |run| {
+        let coordinators = run.children("coordinator");
+        assert_eq!(coordinators.len(), 1);
+        signal(coordinators[0], "KILL");
+    });
+    assert_eq!(killed, reference, "after the coordinator was killed");
 
     // A worker is stopped for longer than its lease and then goes on: what it sends then is fenced off.
-    let job = long.job();
-    let mut run = Running::start(&mut job.command(&["--workers", "2", "--lease", "1"]));
-    iterating(&job, 9);
-    let worker = run.children("worker")[0];
-    signal(worker, "STOP");
-    std::thread::sleep(Duration::from_millis(2_500));
-    signal(worker, "CONT");
-    run.finish(LIMIT);
-    assert_eq!(digest(&job.summary()), reference, "after a worker was stopped");
+    let stopped = disturbed(&long, &["--workers", "2", "--lease", "1"], 9, |run| stop(run, 2_500));
+    assert_eq!(stopped, reference, "after a worker was stopped");
 
     // Everything is killed, and the same command is given again: it resumes.
     let job = long.job();
@@ -188,34 +197,21 @@ fn faults_in_a_tree_of_workers_do_not_show() {
     let tree = ["--workers", "6", "--relay-from", "0", "--lease", "2", "--quiet"];
 
     // Workers are killed one after the other: those above others, and those below.
-    let job = long.job();
-    let mut run = Running::start(&mut job.command(&tree));
-    iterating(&job, 8);
-    for at in 0..4 {
-        if let Some(worker) = run.children("worker").get(at) {
-            signal(*worker, "KILL");
+    let killed = disturbed(&long, &tree, 8, |run| {
+        for at in 0..4 {
+            if let Some(worker) = run.children("worker").get(at) {
+                signal(*worker, "KILL");
+            }
+            std::thread::sleep(Duration::from_millis(300));
         }
-        std::thread::sleep(Duration::from_millis(300));
-    }
-    run.finish(LIMIT);
-    assert_eq!(digest(&job.summary()), reference, "after four workers were killed");
+    });
+    assert_eq!(killed, reference, "after four workers were killed");
 
     // One that others send to is stopped for longer than its lease.
-    let job = long.job();
-    let mut run = Running::start(&mut job.command(&tree));
-    iterating(&job, 8);
-    let worker = run.children("worker")[0];
-    signal(worker, "STOP");
-    std::thread::sleep(Duration::from_secs(4));
-    signal(worker, "CONT");
-    run.finish(LIMIT);
-    assert_eq!(digest(&job.summary()), reference, "after a worker in the tree was stopped");
+    let stopped = disturbed(&long, &tree, 8, |run| stop(run, 4_000));
+    assert_eq!(stopped, reference, "after a worker in the tree was stopped");
 
     // The coordinator is killed; the workers come back to its successor.
-    let job = long.job();
-    let mut run = Running::start(&mut job.command(&tree));
-    iterating(&job, 10);
-    signal(run.children("coordinator")[0], "KILL");
-    run.finish(LIMIT);
-    assert_eq!(digest(&job.summary()), reference, "after the coordinator was killed");
+    let killed = disturbed(&long, &tree, 10, |run| signal(run.children("coordinator")[0], "KILL"));
+    assert_eq!(killed, reference, "after the coordinator was killed");
 }

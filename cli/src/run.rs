@@ -6,7 +6,10 @@ use std::{
 };
 
 use clap::Args;
-use coterie_crds::resolved::{Output, ResolvedJob};
+use coterie_crds::{
+    resolved::{Output, ResolvedJob},
+    run::RELAY_FROM_BYTES,
+};
 use coterie_serving::Settings;
 use coterie_worker::{
     publish::summary::Summary,
@@ -56,9 +59,9 @@ pub(crate) struct Run {
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     lease: u64,
     /// Size of all workers' messages in a step from which on workers pass them on among themselves instead of each talking to the
-    /// coordinator alone. The model is the same.
-    #[arg(long, value_name = "SIZE", default_value = "4Mi", value_parser = size::parse)]
-    relay_from: u64,
+    /// coordinator alone; 4Mi when unset. The model is the same.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    relay_from: Option<u64>,
 }
 
 impl Run {
@@ -124,7 +127,7 @@ impl Run {
             memory: self.memory.unwrap_or_else(|| budget::process_limit() / 5 * 4 / u64::from(workers)),
             scratch: self.scratch.clone(),
             lease_millis: self.lease * 1000,
-            relay_from_bytes: self.relay_from,
+            relay_from_bytes: self.relay_from.unwrap_or(RELAY_FROM_BYTES),
             environment: logging.environment(),
             job,
         })

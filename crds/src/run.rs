@@ -26,7 +26,8 @@ pub const COORDINATION_PORT: u16 = 7070;
 /// Port on which workers answer each other: gRPC with mutual TLS.
 pub const RELAY_PORT: u16 = 7071;
 
-/// Bytes of all workers' messages in a step from which on they pass them on among themselves: half a second of a link of 100 Mbit/s.
+/// Bytes of all workers' messages in a step from which on they pass them on among themselves: a third of a second of a link of
+/// 100 Mbit/s.
 pub const RELAY_FROM_BYTES: u64 = 4 << 20;
 
 /// Port on which every training pod answers `/healthz`, `/status` and `/metrics`: HTTP, read-only.

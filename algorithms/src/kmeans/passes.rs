@@ -13,8 +13,6 @@ const LARGE: usize = 8192;
 /// Bounds begin once no more than one in so many rows moved in a pass, beside large and beside small centroids. Before, most
 /// rows would be open.
 const STILL: [usize; 2] = [8, 256];
-/// Least rows per centroid for which bounds pay: they need the distances between centroids.
-const WORTH_DISTANCES: usize = 16;
 
 /// The state between passes.
 pub(super) struct Passes<'a> {
@@ -44,7 +42,7 @@ impl<'a> Passes<'a> {
     pub(super) fn new(points: &'a [f32], dimension: usize, scale: &'a Scale, k: usize, pruning: bool) -> Self {
         let n = points.len() / dimension;
         let (labels, sums) = (vec![0; n], Partial::new(k, dimension));
-        let pruning = pruning && n >= WORTH_DISTANCES * k;
+        let pruning = pruning && Pruner::pays(n as u64, k);
         Self { points, dimension, scale, labels, sums, moved: None, pruning, bounds: Bounds::default() }
     }
 

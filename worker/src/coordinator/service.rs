@@ -21,7 +21,7 @@ use crate::{
         contribution::{self, Portion, Reading},
         tree,
     },
-    session::{AfterFailure, Fenced, Lot, Poll, StepId, Verdict, WorkerId},
+    session::{AfterFailure, Fenced, Poll, StepId, Verdict, WorkerId},
 };
 
 /// Longest wait of a poll before it is answered with nothing.
@@ -48,10 +48,6 @@ impl Service {
 
 fn fenced(error: Fenced) -> Status {
     Status::failed_precondition(error.to_string())
-}
-
-fn lots(splits: &[SplitRef]) -> Vec<Lot> {
-    splits.iter().map(|split| Lot { split: split.split, attempt: split.attempt }).collect()
 }
 
 fn place(place: tree::Place) -> Place {
@@ -173,7 +169,7 @@ impl Coordination for Service {
             let verdict = if state.finished.is_some() {
                 Verdict::Dropped
             } else {
-                state.session.contribute_merged(worker, step, &shares, self.0.now()).map_err(fenced)?
+                state.session.contribute(worker, step, &shares, self.0.now()).map_err(fenced)?
             };
             if verdict == Verdict::Accepted {
                 state.accepted += 1;
@@ -198,7 +194,7 @@ impl Coordination for Service {
             .0
             .lock()
             .session
-            .fail(worker, StepId(request.step), &lots(&request.splits), self.0.now())
+            .fail(worker, StepId(request.step), &contribution::lots(&request.splits), self.0.now())
             .map_err(fenced)?;
         let fatal = match (error.is_transient(), after) {
             (true, AfterFailure::Retry) => {

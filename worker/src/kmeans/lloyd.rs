@@ -15,8 +15,6 @@ use crate::{
 
 /// Least k x d for which bounds (see [`Pruner::stride`]) cost less than looking at every row: a pass over rows is fast.
 const WORTH_BOUNDS: usize = 8192;
-/// Least rows per cluster for which they do: a pass with bounds begins with the distances between all centroids.
-const WORTH_ROWS: u64 = 16;
 /// Subject of the notes that hold bounds.
 const BOUNDS: u64 = 1 << 62;
 
@@ -61,7 +59,7 @@ impl Lloyd {
         // Taken: a pass that fails half-way leaves nothing to build upon.
         let last = self.last.take().filter(|last| last.splits == splits && store.noted(splits, last.tag));
         let rows: u64 = splits.iter().filter_map(|split| store.counts(*split)).map(|(rows, _)| rows).sum();
-        if centroids.len() * centroids.dimension() < WORTH_BOUNDS || rows < WORTH_ROWS * centroids.len() as u64 {
+        if centroids.len() * centroids.dimension() < WORTH_BOUNDS || !Pruner::pays(rows, centroids.len()) {
             return plain(splits, store, scale, &centroids);
         }
         self.passes += 1;

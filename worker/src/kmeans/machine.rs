@@ -159,6 +159,14 @@ impl KMeansMachine {
         Centroids::new(self.dimension(), self.current.centroids.clone())
     }
 
+    /// Whether sums are of the current centroids: they arrive from elsewhere, and what follows relies on their shape.
+    fn fits(&self, sums: &kmeans::Partial) -> bool {
+        let values = self.current.centroids.len();
+        sums.dimension as usize == self.dimension()
+            && sums.sums.len() == values
+            && sums.counts.len() * self.dimension() == values
+    }
+
     fn moments_step(&self, covariance: bool) -> Step {
         Step::Moments {
             pipeline: self.pipeline.clone(),
@@ -448,8 +456,8 @@ impl Machine for KMeansMachine {
                 }
                 Ok(())
             }
-            (Stage::Iterate, Partial::Sums(sums)) => self.summed(sums),
-            (Stage::Score, Partial::Sums(sums)) => {
+            (Stage::Iterate, Partial::Sums(sums)) if self.fits(&sums) => self.summed(sums),
+            (Stage::Score, Partial::Sums(sums)) if self.fits(&sums) => {
                 let inertia = inertia_of(&self.centroids(), &sums, self.scale()?, self.total_squares);
                 self.scored(inertia)
             }
@@ -528,4 +536,24 @@ pub fn algorithm_metric(metric: Metric) -> coterie_algorithms::metric::Metric {
 
 fn unexpected() -> RunError {
     RunError::transient("a partial does not answer the current step; the workers do not run the same version")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_another_shape_leave_the_machine_where_it_was() {
+        let mut machine = KMeansMachine::new(super::super::tests::job(2), 1, 3, None);
+        machine.current.centroids = vec![0.0; 6];
+        machine.scale = Some(Scale::new(&[1.0; 3], 10));
+        for stage in [Stage::Iterate, Stage::Score] {
+            machine.stage = stage;
+            let odd = kmeans::Partial { dimension: 3, sums: vec![0; 6], counts: vec![1; 3], inertia: 0 };
+            for sums in [kmeans::Partial::new(3, 3), kmeans::Partial::new(3, 2), kmeans::Partial::new(0, 0), odd] {
+                assert!(machine.advance(Partial::Sums(sums)).unwrap_err().is_transient());
+                assert!(matches!(machine.stage, Stage::Iterate | Stage::Score));
+            }
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     machine::{Machine, Merge},
 };
 
-fn job(clusters: usize) -> ResolvedJob {
+pub(super) fn job(clusters: usize) -> ResolvedJob {
     ResolvedJob {
         name: "test".into(),
         source: Source {
@@ -68,6 +68,18 @@ fn an_answer_of_another_kind_is_refused_and_the_machine_stays_where_it_was() {
     assert!(error.is_transient());
     assert!(matches!(machine.step(), Some(Step::Scan)));
     assert!(Partial::Potential(0).merge(Partial::Weights(vec![1])).is_err());
+}
+
+#[test]
+fn sums_of_another_shape_are_refused() {
+    let sums = |k, d| Partial::Sums(coterie_algorithms::kmeans::Partial::new(k, d));
+    assert!(sums(2, 3).merge(sums(2, 3)).is_ok());
+    for (k, d) in [(2, 4), (3, 3)] {
+        assert!(sums(2, 3).merge(sums(k, d)).unwrap_err().is_transient());
+    }
+    assert!(Partial::join(vec![sums(2, 3), sums(2, 4)]).is_err());
+    assert!(Partial::join(vec![sums(2, 3), Partial::Potential(1)]).is_err());
+    assert!(Partial::join(Vec::new()).is_err());
 }
 
 #[test]

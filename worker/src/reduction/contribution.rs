@@ -23,8 +23,13 @@ pub type Portion = (WorkerId, Vec<Lot>);
 /// A share as the session knows it.
 #[must_use]
 pub fn portion(share: &Share) -> Portion {
-    let lots = share.splits.iter().map(|split| Lot { split: split.split, attempt: split.attempt });
-    (WorkerId(share.worker), lots.collect())
+    (WorkerId(share.worker), lots(&share.splits))
+}
+
+/// Splits as the session knows them.
+#[must_use]
+pub fn lots(splits: &[SplitRef]) -> Vec<Lot> {
+    splits.iter().map(|split| Lot { split: split.split, attempt: split.attempt }).collect()
 }
 
 /// A share as it is sent.

@@ -197,19 +197,11 @@ impl Session {
         Ok(if lots.is_empty() { Poll::Idle } else { Poll::Work(self.step, lots) })
     }
 
-    /// Judges a contribution of one worker's own that covers all of `lots`: all of them count, or none.
-    ///
-    /// # Errors
-    /// [`Fenced`] when the worker holds no lease.
-    pub fn contribute(&mut self, id: WorkerId, step: StepId, lots: &[Lot], now: Millis) -> Result<Verdict, Fenced> {
-        self.contribute_merged(id, step, &[(id, lots.to_vec())], now)
-    }
-
-    /// Judges a contribution into which `id` has merged those of other workers: all shares count, or none.
+    /// Judges a contribution of `id`, with what it has merged of other workers: all shares count, or none.
     ///
     /// # Errors
     /// [`Fenced`] when the sender holds no lease. Where another worker holds none, its splits are no longer its own.
-    pub fn contribute_merged(
+    pub fn contribute(
         &mut self,
         id: WorkerId,
         step: StepId,

@@ -17,6 +17,11 @@ fn work(session: &mut Session, id: WorkerId, now: u64) -> Vec<Lot> {
     }
 }
 
+/// A contribution of one worker's own.
+fn contribute(session: &mut Session, id: WorkerId, step: StepId, lots: &[Lot], now: Millis) -> Result<Verdict, Fenced> {
+    session.contribute(id, step, &[(id, lots.to_vec())], now)
+}
+
 #[test]
 fn splits_wait_for_the_expected_workers_and_are_shared_evenly() {
     let mut session = session(6);
@@ -46,15 +51,15 @@ fn a_contribution_counts_once_and_only_for_the_current_step() {
     let a = session.register("a", Millis(0));
     let b = session.register("b", Millis(0));
     let lots = work(&mut session, a, 0);
-    assert_eq!(session.contribute(a, StepId(1), &lots, Millis(0)), Ok(Verdict::Accepted));
-    assert_eq!(session.contribute(a, StepId(1), &lots, Millis(0)), Ok(Verdict::Dropped), "twice");
-    assert_eq!(session.contribute(b, StepId(1), &lots, Millis(0)), Ok(Verdict::Dropped), "not its split");
+    assert_eq!(contribute(&mut session, a, StepId(1), &lots, Millis(0)), Ok(Verdict::Accepted));
+    assert_eq!(contribute(&mut session, a, StepId(1), &lots, Millis(0)), Ok(Verdict::Dropped), "twice");
+    assert_eq!(contribute(&mut session, b, StepId(1), &lots, Millis(0)), Ok(Verdict::Dropped), "not its split");
     let of_b = work(&mut session, b, 0);
-    assert_eq!(session.contribute(b, StepId(7), &of_b, Millis(0)), Ok(Verdict::Dropped), "another step");
+    assert_eq!(contribute(&mut session, b, StepId(7), &of_b, Millis(0)), Ok(Verdict::Dropped), "another step");
     let doubled = [of_b.clone(), of_b.clone()].concat();
-    assert_eq!(session.contribute(b, StepId(1), &doubled, Millis(0)), Ok(Verdict::Dropped), "listed twice");
+    assert_eq!(contribute(&mut session, b, StepId(1), &doubled, Millis(0)), Ok(Verdict::Dropped), "listed twice");
     assert!(!session.complete());
-    assert_eq!(session.contribute(b, StepId(1), &of_b, Millis(0)), Ok(Verdict::Accepted));
+    assert_eq!(contribute(&mut session, b, StepId(1), &of_b, Millis(0)), Ok(Verdict::Accepted));
     assert!(session.complete());
 }
 
@@ -68,13 +73,13 @@ fn shares_that_were_merged_count_together_or_not_at_all() {
     let (of_a, of_b) = (work(&mut session, a, 0), work(&mut session, b, 0));
     let (share_a, share_b) = ((a, of_a.clone()), (b, of_b.clone()));
     let merged = |session: &mut Session, shares: &[(WorkerId, Vec<Lot>)]| {
-        session.contribute_merged(a, StepId(1), shares, Millis(0)).unwrap()
+        session.contribute(a, StepId(1), shares, Millis(0)).unwrap()
     };
     assert_eq!(merged(&mut session, &[]), Verdict::Dropped, "nothing");
     assert_eq!(merged(&mut session, &[share_a.clone(), (a, of_b.clone())]), Verdict::Dropped, "in another's name");
     assert_eq!(merged(&mut session, &[share_a.clone(), share_b.clone(), share_b.clone()]), Verdict::Dropped, "twice");
     assert_eq!(session.done(), 0, "nothing of all that");
-    assert_eq!(session.contribute(b, StepId(1), &of_b, Millis(0)), Ok(Verdict::Accepted));
+    assert_eq!(contribute(&mut session, b, StepId(1), &of_b, Millis(0)), Ok(Verdict::Accepted));
     assert_eq!(
         merged(&mut session, &[share_a.clone(), share_b.clone()]),
         Verdict::Dropped,
@@ -87,7 +92,7 @@ fn shares_that_were_merged_count_together_or_not_at_all() {
     session.begin(StepId(2), Millis(1));
     let (of_a, of_b) = (work(&mut session, a, 1), work(&mut session, b, 1));
     session.leave(b);
-    let stale = session.contribute_merged(a, StepId(2), &[(a, of_a), (b, of_b)], Millis(2));
+    let stale = session.contribute(a, StepId(2), &[(a, of_a), (b, of_b)], Millis(2));
     assert_eq!(stale, Ok(Verdict::Dropped), "b has left: its splits are given to a");
 }
 
@@ -102,8 +107,8 @@ fn a_stalled_worker_loses_its_splits_and_its_late_contribution_is_fenced() {
     assert_eq!(session.expire(Millis(101)), vec!["a".to_owned()]);
     let of_b = work(&mut session, b, 101);
     assert_eq!(of_b.len(), 4, "its own and those of the lost worker");
-    assert_eq!(session.contribute(a, StepId(1), &of_a, Millis(102)), Err(Fenced(a)));
-    assert_eq!(session.contribute(b, StepId(1), &of_b, Millis(102)), Ok(Verdict::Accepted));
+    assert_eq!(contribute(&mut session, a, StepId(1), &of_a, Millis(102)), Err(Fenced(a)));
+    assert_eq!(contribute(&mut session, b, StepId(1), &of_b, Millis(102)), Ok(Verdict::Accepted));
     assert!(session.complete());
 }
 
@@ -114,7 +119,7 @@ fn what_a_lost_worker_had_contributed_still_counts() {
     let a = session.register("a", Millis(0));
     let b = session.register("b", Millis(0));
     let of_a = work(&mut session, a, 0);
-    session.contribute(a, StepId(1), &of_a, Millis(0)).unwrap();
+    contribute(&mut session, a, StepId(1), &of_a, Millis(0)).unwrap();
     session.leave(a);
     assert_eq!(work(&mut session, b, 1).len(), 2, "only its own: the rest is done");
     session.begin(StepId(2), Millis(2));
@@ -130,7 +135,7 @@ fn a_process_that_comes_back_under_its_name_replaces_its_earlier_self_at_once() 
     let lots = work(&mut session, old, 0);
     let new = session.register("a", Millis(1));
     assert_eq!(session.live(), 2);
-    assert_eq!(session.contribute(old, StepId(1), &lots, Millis(1)), Err(Fenced(old)));
+    assert_eq!(contribute(&mut session, old, StepId(1), &lots, Millis(1)), Err(Fenced(old)));
     assert_eq!(work(&mut session, new, 1).len(), 1);
 }
 
@@ -165,7 +170,7 @@ fn a_failing_split_goes_elsewhere_and_in_the_end_ends_the_run() {
     let b = session.register("b", Millis(0));
     let lots = work(&mut session, a, 0);
     assert_eq!(session.fail(a, StepId(1), &lots, Millis(0)), Ok(AfterFailure::Retry));
-    assert_eq!(session.contribute(a, StepId(1), &lots, Millis(0)), Ok(Verdict::Dropped));
+    assert_eq!(contribute(&mut session, a, StepId(1), &lots, Millis(0)), Ok(Verdict::Dropped));
     let lots = work(&mut session, b, 0);
     assert_eq!(lots.len(), 1);
     assert_eq!(session.fail(b, StepId(1), &lots, Millis(0)), Ok(AfterFailure::Retry));
@@ -249,7 +254,7 @@ proptest! {
                 }
                 Happening::Contribute(who) => {
                     if let (Some(id), Some((of, lots))) = (ids.get(&who), tasks.remove(&who)) {
-                        if session.contribute(*id, of, &lots, Millis(now)) == Ok(Verdict::Accepted) {
+                        if contribute(&mut session, *id, of, &lots, Millis(now)) == Ok(Verdict::Accepted) {
                             count(&mut counted, &lots)?;
                         }
                         sent.push((*id, of, lots));
@@ -261,7 +266,7 @@ proptest! {
                         let shares = [(id, lots.clone()), (below, lots_below.clone())];
                         // Workers merge what is of the same step.
                         if of == of_below
-                            && session.contribute_merged(id, of, &shares, Millis(now)) == Ok(Verdict::Accepted)
+                            && session.contribute(id, of, &shares, Millis(now)) == Ok(Verdict::Accepted)
                         {
                             count(&mut counted, &lots)?;
                             count(&mut counted, &lots_below)?;
@@ -272,7 +277,7 @@ proptest! {
                 Happening::Replay(at) => {
                     if !sent.is_empty() {
                         let (id, of, lots) = sent[at % sent.len()].clone();
-                        if session.contribute(id, of, &lots, Millis(now)) == Ok(Verdict::Accepted) {
+                        if contribute(&mut session, id, of, &lots, Millis(now)) == Ok(Verdict::Accepted) {
                             count(&mut counted, &lots)?;
                         }
                     }
@@ -305,7 +310,7 @@ proptest! {
         session.expire(Millis(now));
         let last = session.register("the last", Millis(now));
         if let Poll::Work(of, lots) = session.poll(last, Millis(now)).unwrap() {
-            prop_assert_eq!(session.contribute(last, of, &lots, Millis(now)), Ok(Verdict::Accepted));
+            prop_assert_eq!(contribute(&mut session, last, of, &lots, Millis(now)), Ok(Verdict::Accepted));
             count(&mut counted, &lots)?;
         }
         prop_assert!(session.complete());

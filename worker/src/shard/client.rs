@@ -1,39 +1,33 @@
-//! A worker's life: register, poll, compute, submit, until the run is over. Everything that can pass is tried again;
-//! whatever was half done is thrown away when the lease is lost, and the worker registers anew.
+//! A worker's life: it registers and works, until the run is over. Everything that can pass is tried again; whatever was half done
+//! is thrown away when the lease is lost, and the worker registers anew.
 
 use std::{
     future::Future,
     sync::{Arc, OnceLock, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use bytes::Bytes;
 use coterie_crds::run::RunConfig;
 use coterie_data::{plan::InputPlan, reader::Reader};
 use coterie_protocol::{
     PROTOCOL_VERSION,
-    internal::{
-        FailRequest, Fence, HeartbeatRequest, PollRequest, RegisterRequest, SplitRef, Work, poll_response::Next,
-    },
+    internal::{Fence, HeartbeatRequest, RegisterRequest, Work},
 };
 use tonic::{Code, Status};
 
 use super::{
     ShardOptions, Threads, Vitals,
     link::{self, Client},
-    relay::{
-        self, Relay, Station,
-        above::Above,
-        ascent::{Ascent, Own},
-    },
+    relay::{self, Relay, above::Above},
     rows::Space,
+    steps::{Way, fail, work},
     store::SplitStore,
     usage,
 };
 use crate::{
     coordinator::assignments_at,
     error::RunError,
-    kmeans::{self, Step, lloyd::Lloyd, machine::algorithm_metric},
+    kmeans::{lloyd::Lloyd, machine::algorithm_metric},
     publish::assignments::AssignmentSink,
     task::AbortOnDrop,
 };
@@ -42,12 +36,9 @@ use crate::{
 const BEATS: u64 = 5;
 const LONGEST_BEAT: u64 = 500;
 /// First and longest pause between attempts to reach the coordinator.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// Attempts to set itself up before a worker gives up.
 const TROUBLES: u32 = 5;
-/// Wait for workers below, or as long as this worker has computed if that is more. The step needs them anyway: only those that have
-/// gone are waited for in vain.
-const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 /// A worker gives up when it has not reached a coordinator for so long.
 const LOST: Duration = Duration::from_secs(300);
 
@@ -138,7 +129,7 @@ fn jitter() -> f64 {
 }
 
 /// How a registration ended.
-enum Life {
+pub(super) enum Life {
     Finished,
     Fenced,
     /// The worker could not set itself up for the run.
@@ -147,9 +138,9 @@ enum Life {
 
 /// A registration, and the connection for its signs of life.
 #[derive(Clone, Debug)]
-struct Lease {
+pub(super) struct Lease {
     pulse: Client,
-    fence: Fence,
+    pub(super) fence: Fence,
     /// CPU time used before the registration.
     cpu_before: u64,
 }
@@ -157,7 +148,7 @@ struct Lease {
 impl Lease {
     /// One heartbeat. A coordinator that is out of reach is no error: it may come back within the lease, and if another
     /// incarnation comes, its fence differs.
-    async fn report(&self, vitals: &Vitals, leaving: bool) -> Result<(), RunError> {
+    pub(super) async fn report(&self, vitals: &Vitals, leaving: bool) -> Result<(), RunError> {
         let usage = usage::now();
         let request = HeartbeatRequest {
             fence: Some(self.fence.clone()),
@@ -256,129 +247,6 @@ impl Worker {
     }
 }
 
-/// Connections to those above, and what those below see.
-struct Way {
-    coordinator: Client,
-    above: Above,
-    relay: Relay,
-}
-
-impl Drop for Way {
-    fn drop(&mut self) {
-        self.relay.end();
-    }
-}
-
-impl Way {
-    /// Fetches a step's payload: from the worker above if there is one, from the coordinator otherwise or if that fails.
-    async fn fetch(&mut self, fence: &Fence, work: &Work, station: &Station) -> Result<Bytes, Status> {
-        let parent = work.place.as_ref().map(|place| place.parent.as_str()).filter(|parent| !parent.is_empty());
-        if let Some(parent) = parent {
-            match self.above.fetch(parent, fence, work.step, &station.feed).await {
-                Ok(()) => return Ok(station.feed.complete()),
-                Err(status) => {
-                    tracing::debug!(parent, %status, "the step is fetched from the coordinator");
-                    self.above.forget(parent);
-                }
-            }
-        }
-        link::fetch(&mut self.coordinator, fence, work.step, &station.feed).await?;
-        Ok(station.feed.complete())
-    }
-}
-
-/// Polls and computes until the run is over.
-async fn work(
-    mut way: Way,
-    lease: &Lease,
-    (store, lloyd): (&mut SplitStore, &mut Lloyd),
-    sink: &AssignmentSink,
-    vitals: &Vitals,
-) -> Result<Life, RunError> {
-    let fence = &lease.fence;
-    let mut current: Option<(u64, Step)> = None;
-    loop {
-        way.relay.end();
-        let next = match way.coordinator.poll(PollRequest { fence: Some(fence.clone()) }).await {
-            Ok(response) => response.into_inner().next,
-            Err(status) => return lost(&status),
-        };
-        let work = match next {
-            Some(Next::Work(work)) => work,
-            Some(Next::Finished(_)) => return Ok(Life::Finished),
-            Some(Next::Idle(_)) | None => continue,
-        };
-        let (station, arrivals) = way.relay.begin(fence, &work);
-        let splits: Vec<u32> = work.splits.iter().map(|split| split.split).collect();
-        if current.as_ref().is_none_or(|(step, _)| *step != work.step) {
-            let payload = match way.fetch(fence, &work, &station).await {
-                Ok(payload) => payload,
-                Err(status) if status.code() == Code::Aborted => continue,
-                Err(status) if is_final(&status) => {
-                    let error = RunError::spec(status.message());
-                    if let Err(status) = fail(&mut way.coordinator, fence, &work, error).await {
-                        return lost(&status);
-                    }
-                    continue;
-                }
-                Err(status) => return lost(&status),
-            };
-            let step = postcard::from_bytes(&payload)
-                .map_err(|error| RunError::transient(format!("decode step {}: {error}", work.step)))?;
-            current = Some((work.step, step));
-            // At the start of a step a worker is told of all the splits it owns.
-            store.retain(&splits);
-        }
-        let Some((_, step)) = &current else { continue };
-        let begun = Instant::now();
-        let computed = kmeans::compute::compute(step, &splits, store, lloyd, sink).await.and_then(Own::new);
-        let sent = match computed {
-            Ok(own) => {
-                // So that the costs of this step are known before it counts.
-                if lease.report(vitals, false).await.is_err() {
-                    return Ok(Life::Fenced);
-                }
-                let patience = begun.elapsed().max(SHORTEST_WAIT);
-                let Way { coordinator, above, .. } = &mut way;
-                Ascent { coordinator, above, fence, work: &work, arrivals, patience }.send(own).await
-            }
-            Err(_) if vitals.abandoned.load(Ordering::Relaxed) => return Ok(Life::Fenced),
-            Err(error) => fail(&mut way.coordinator, fence, &work, error).await,
-        };
-        match sent {
-            Ok(()) => {}
-            Err(status) if status.code() == Code::DataLoss => {}
-            Err(status) if is_final(&status) => {
-                // The same answer would be refused again: the run ends, and says why.
-                let error = RunError::spec(status.message());
-                if let Err(status) = fail(&mut way.coordinator, fence, &work, error).await {
-                    return lost(&status);
-                }
-            }
-            Err(status) => return lost(&status),
-        }
-    }
-}
-
-async fn fail(client: &mut Client, fence: &Fence, work: &Work, error: RunError) -> Result<(), Status> {
-    tracing::warn!(step = work.step, %error, "a step failed");
-    if error.is_transient() {
-        tokio::time::sleep(PAUSES.0).await;
-    }
-    let concerned = |split: &&SplitRef| error.split.is_none_or(|only| split.split == only);
-    let splits = work.splits.iter().filter(concerned).cloned().collect();
-    client
-        .fail(FailRequest {
-            fence: Some(fence.clone()),
-            step: work.step,
-            exit_code: error.exit_code,
-            message: error.message,
-            splits,
-        })
-        .await
-        .map(drop)
-}
-
 /// Heartbeats until the lease is lost.
 async fn beat(lease: Lease, vitals: Arc<Vitals>, lease_millis: u64) {
     let mut ticks = tokio::time::interval(Duration::from_millis((lease_millis / BEATS).clamp(1, LONGEST_BEAT)));
@@ -392,17 +260,7 @@ async fn beat(lease: Lease, vitals: Arc<Vitals>, lease_millis: u64) {
     }
 }
 
-/// Whether a transfer was refused for what it is.
-fn is_final(status: &Status) -> bool {
-    matches!(status.code(), Code::ResourceExhausted | Code::InvalidArgument | Code::OutOfRange)
-}
-
-/// What a failed request means: the lease is lost, or the coordinator is out of reach.
-fn lost(status: &Status) -> Result<Life, RunError> {
-    if status.code() == Code::FailedPrecondition { Ok(Life::Fenced) } else { Err(out_of_reach(status)) }
-}
-
-fn out_of_reach(status: &Status) -> RunError {
+pub(super) fn out_of_reach(status: &Status) -> RunError {
     RunError::transient(format!("the coordinator answered {}: {}", status.code(), status.message()))
 }
 

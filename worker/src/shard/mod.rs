@@ -3,7 +3,8 @@
 //! | module | concern |
 //! |---|---|
 //! | [`budget`] | memory for rows |
-//! | [`client`] | the conversation with the coordinator: registration, polling, heartbeats |
+//! | [`client`] | a worker's life: registration, heartbeats, beginning anew |
+//! | `steps` | what it does in between: poll, fetch, compute, submit |
 //! | `link` | connections to the coordinator |
 //! | `relay` | what workers do for each other: steps down, merged partials up |
 //! | [`store`] | the splits a worker holds, loaded from the source when first needed |
@@ -18,6 +19,7 @@ pub mod observe;
 pub mod pass;
 mod relay;
 pub mod rows;
+mod steps;
 pub mod store;
 pub mod usage;
 

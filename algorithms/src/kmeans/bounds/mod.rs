@@ -87,6 +87,8 @@ use super::{Centroids, squared_distance};
 
 /// Rows decided together: enough for full tiles of those that share a group, few enough for the second-level cache.
 const TOGETHER: usize = 480;
+/// Least rows per centroid for which bounds pay.
+const ROWS_PER_CENTROID: u64 = 16;
 
 /// What is remembered of each row between passes.
 #[derive(Debug)]
@@ -162,6 +164,11 @@ impl Pruner {
         let before = previous.map(|previous| &previous.centroids);
         let movement = Movement::new(&centroids, before, &layout, &panels, &margin, unit);
         Self { centroids, layout, unit, panels, margin, movement }
+    }
+
+    /// Whether there are enough rows for `k` centroids: a pass begins with the distances between these.
+    pub fn pays(rows: u64, k: usize) -> bool {
+        rows >= ROWS_PER_CENTROID * k as u64
     }
 
     /// Lower bounds per row for `k` centroids of `d` columns. A row's bounds take 8 bytes and twice this number.

@@ -8,7 +8,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::Feed;
+use super::{Feed, KEEP_ALIVE};
 use crate::{
     shard::link::{STEP_CAP, receive},
     tls,
@@ -16,8 +16,6 @@ use crate::{
 
 /// Time to establish a connection: those who cannot be reached are done without.
 const CONNECT: Duration = Duration::from_secs(1);
-/// How soon it shows that a worker above has been stopped.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(4));
 
 /// A client of another worker.
 pub(in crate::shard) type Client = RelayClient<Channel>;

@@ -67,7 +67,7 @@ impl Ascent<'_> {
         own: Own<P>,
     ) -> Result<(), Status> {
         let below = self.gather().await;
-        let parent = self.work.place.as_ref().map(|place| place.parent.as_str()).filter(|parent| !parent.is_empty());
+        let parent = super::parent(self.work);
         let mine = contribution::share(WorkerId(self.fence.worker), self.work.splits.clone());
         if below.is_empty() && parent.is_none() {
             return self.submit(vec![mine], &own.encoded).await.map(drop);

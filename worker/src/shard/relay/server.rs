@@ -1,6 +1,6 @@
 //! The tonic adapter, for the workers below.
 
-use std::{net::Ipv4Addr, pin::Pin, time::Duration};
+use std::{net::Ipv4Addr, pin::Pin};
 
 use coterie_crds::run::{CoordinatorAddress, RELAY_PORT, RunConfig};
 use coterie_protocol::{
@@ -14,11 +14,8 @@ use futures::{Stream, StreamExt};
 use tokio::{net::TcpListener, sync::oneshot};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
-use super::{Relay, station::Arrival};
+use super::{KEEP_ALIVE, Relay, station::Arrival};
 use crate::{error::RunError, reduction::contribution::Reading, task::AbortOnDrop, tls};
-
-/// How soon it shows that a worker below has been stopped in the middle of a message.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(4));
 
 /// Starts the server. Returns its port, and the task that it lives as long as.
 ///

@@ -1,9 +1,13 @@
 //! What is going on in the current step: the payload for those below, and what they have sent up.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use coterie_protocol::internal::{Fence, Share, SubmitRequest, Work};
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Status, Streaming};
 
 use super::Feed;
@@ -41,7 +45,8 @@ impl Station {
     /// # Errors
     /// ABORTED when it is not awaited here (any more).
     pub(super) async fn arrive(&self, worker: u64, arrival: Arrival) -> Result<(), Status> {
-        if !self.awaited.lock().await.remove(&worker) {
+        let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner).remove(&worker);
+        if !awaited {
             return Err(elsewhere());
         }
         self.arrivals.send(arrival).await.map_err(|_gone| elsewhere())
