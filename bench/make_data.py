@@ -99,7 +99,8 @@ def make(folder, name, rows, parquet):
         print(f"made {name}.parquet", flush=True)
 
 
-def copy_embeddings(folder, source):
+def embeddings(source):
+    """The rows of a file."""
     if source.endswith(".npy"):
         points = np.load(source)
     else:
@@ -111,7 +112,7 @@ def copy_embeddings(folder, source):
         if len(lists) != 1:
             raise SystemExit(f"{source} has {len(lists)} columns of lists; one is expected")
         points = np.stack(table[lists[0]].to_numpy())
-    save(os.path.join(folder, "embeddings.npy"), np.ascontiguousarray(points, np.float32))
+    return np.ascontiguousarray(points, np.float32)
 
 
 def main():
@@ -124,7 +125,7 @@ def main():
     given = arguments.parse_args()
     os.makedirs(given.folder, exist_ok=True)
     if given.embeddings:
-        copy_embeddings(given.folder, given.embeddings)
+        save(os.path.join(given.folder, "embeddings.npy"), embeddings(given.embeddings))
     for name in given.names:
         make(given.folder, name, given.rows, given.parquet)
 

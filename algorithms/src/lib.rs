@@ -20,7 +20,7 @@
 //! | the same for less work, by bounds | [`kmeans::Pruner`] |
 //! | scaled or projected columns | [`features`]: standardise, min-max, unit length, PCA |
 //! | to judge a clustering | [`score`]: silhouette, Davies-Bouldin, Calinski-Harabasz, ARI, NMI |
-//! | what is near a row, without looking at all | [`lsh`]: tables of hashes, for angles, distances and sets |
+//! | what is near a row, without looking at all | [`lists`]: the rows of the nearest clusters; [`lsh`]: tables of hashes, for angles, distances and sets |
 //! | to count different rows | [`distinct`] |
 //!
 //! Rows are `f32`, row-major: n x d numbers one after the other. Values must be finite; callers check this where data
@@ -109,6 +109,9 @@
 //! - M. Charikar, "Similarity estimation techniques from rounding algorithms", STOC (2002); M. Datar et al., "Locality-sensitive
 //!   hashing scheme based on p-stable distributions", SoCG (2004); A. Broder, "On the resemblance and containment of
 //!   documents", SEQUENCES (1997); Q. Lv et al., "Multi-probe LSH", VLDB (2007): hashing of what is near.
+//! - J. Sivic and A. Zisserman, "Video Google: a text retrieval approach to object matching in videos", ICCV (2003): inverted
+//!   lists; R. Weber, H. Schek and S. Blott, "A quantitative analysis and performance study for similarity-search methods in
+//!   high-dimensional spaces", VLDB (1998): small codes with bounds, exact rows for what they leave.
 //! - Z. Bar-Yossef et al., "Counting distinct elements in a data stream", RANDOM (2002): smallest hashes.
 //! - G. Steele, D. Lea and C. Flood, "Fast splittable pseudorandom number generators", OOPSLA (2014): splitmix64.
 //! - F. Pedregosa et al., "Scikit-learn: machine learning in Python", JMLR 12 (2011): definitions and edge cases.
@@ -118,6 +121,7 @@ pub mod distinct;
 pub mod features;
 pub mod fixed;
 pub mod kmeans;
+pub mod lists;
 pub mod lsh;
 pub mod metric;
 pub mod random;

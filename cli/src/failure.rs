@@ -1,6 +1,7 @@
 //! How a command fails: one paragraph for a person, one code for a script.
 
 use coterie_data::{DataError, ErrorClass};
+use coterie_model::items::ItemsError;
 use coterie_worker::error::{RunError, chain};
 
 /// The end of a command that did not do what it was asked.
@@ -14,6 +15,11 @@ impl Failure {
     /// The command line or the manifest asks for something impossible.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { exit_code: ErrorClass::Spec.exit_code(), message: message.into() }
+    }
+
+    /// The items of the model at `uri` cannot be served.
+    pub(crate) fn items(uri: &str, error: &ItemsError) -> Self {
+        Self { exit_code: error.exit_code(), message: format!("{uri}: {}", chain(error)) }
     }
 
     /// The data is not what it should be.

@@ -84,9 +84,14 @@ impl Run {
         match self.serve {
             Some(address) => {
                 let store = launch.job.output.as_ref().map(|output| output.store.clone()).unwrap_or_default();
+                let items = launch.job.items;
+                let directory = items.map(|_| tempfile::tempdir()).transpose();
+                let directory = directory
+                    .map_err(|error| Failure::transient(format!("make a directory for the item index: {error}")))?;
                 runtime.block_on(async {
-                    let model = serve::load(&summary.model_uri, &store).await?;
-                    serve::serve(model, Some(address), None, Settings::default(), self.quiet).await
+                    let loaded = serve::load(&summary.model_uri, &store).await?;
+                    let served = serve::served(loaded, items, directory.as_ref().map(|made| made.path())).await?;
+                    serve::serve(served, Some(address), None, Settings::default(), self.quiet).await
                 })
             }
             None => Ok(()),

@@ -8,10 +8,16 @@ use std::{
 };
 
 use clap::Args;
-use coterie_crds::{resolved::Store, run::ServeConfig};
-use coterie_data::ErrorClass;
-use coterie_model::Model;
-use coterie_serving::{Listeners, Server, Settings};
+use coterie_crds::{
+    resolved::{Items, Store},
+    run::ServeConfig,
+};
+use coterie_data::{ErrorClass, store::Location};
+use coterie_model::{
+    Model,
+    items::{ItemIndex, Options},
+};
+use coterie_serving::{Listeners, Server, Settings, query::Served};
 use tokio::net::TcpListener;
 
 use crate::{Failure, signals, store::StoreOptions};
@@ -39,6 +45,16 @@ pub(crate) struct Serve {
     /// How long to go on answering after readiness is withdrawn, as in 5s, so that load balancers notice.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     drain_delay: Duration,
+    /// Answer questions for similar items, from an index of the model's rows in this directory; it is made when the model is
+    /// first served.
+    #[arg(long, value_name = "DIR")]
+    items_directory: Option<PathBuf>,
+    /// Share of the ten most similar items that is found, on average.
+    #[arg(long, value_name = "SHARE", default_value_t = Items::RECALL, value_parser = share, requires = "items_directory")]
+    recall: f64,
+    /// Build hash tables over the items, which find them faster where clusters are few and large.
+    #[arg(long, requires = "items_directory")]
+    tables: bool,
     #[command(flatten)]
     store: StoreOptions,
 }
@@ -52,19 +68,27 @@ impl Serve {
         }
         let settings = Settings { drain_delay: self.drain_delay, ..Settings::default() };
         let (http, grpc) = (self.http, self.grpc);
+        let directory = self.items_directory;
+        let asked = directory.is_some().then_some(Items { recall: self.recall, tables: self.tables });
         runtime()?.block_on(async {
             let load = async {
-                match (&self.serve_config, &self.model) {
-                    (Some(path), _) => load_exactly(&read(path)?).await,
-                    (None, Some(uri)) => load(uri, &Store::from(self.store)).await,
-                    (None, None) => Err(Failure::usage("no model to serve; give --model URI or --serve-config FILE")),
-                }
+                let (loaded, items) = match (&self.serve_config, &self.model) {
+                    (Some(path), _) => {
+                        let config = read(path)?;
+                        (load_exactly(&config).await?, config.items)
+                    }
+                    (None, Some(uri)) => (load(uri, &Store::from(self.store)).await?, asked),
+                    (None, None) => {
+                        return Err(Failure::usage("no model to serve; give --model URI or --serve-config FILE"));
+                    }
+                };
+                served(loaded, items, directory.as_deref()).await
             };
-            let model = tokio::select! {
+            let served = tokio::select! {
                 loaded = load => loaded?,
                 () = signals::asked() => return Ok(()),
             };
-            serve(model, http, grpc, settings, false).await
+            serve(served, http, grpc, settings, false).await
         })
     }
 }
@@ -77,12 +101,38 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::transient(format!("start the runtime: {error}")))
 }
 
+/// A model, and where its version lies.
+pub(crate) struct Loaded {
+    model: Model,
+    location: Location,
+}
+
+/// The model made ready to be served, with its items where they are asked for.
+pub(crate) async fn served(loaded: Loaded, items: Option<Items>, directory: Option<&Path>) -> Result<Served, Failure> {
+    let Loaded { model, location } = loaded;
+    let Some((items, directory)) = items.zip(directory) else { return Ok(Served::new(Arc::new(model))) };
+    let options = Options { recall: items.recall, tables: items.tables };
+    let (place, directory) = (location.clone(), directory.to_owned());
+    let handle = tokio::runtime::Handle::current();
+    // It computes for seconds: other tasks go on meanwhile.
+    let opened = tokio::task::spawn_blocking(move || {
+        let begun = std::time::Instant::now();
+        let index = handle.block_on(ItemIndex::open(place.store.as_ref(), &place.path, &model, &directory, options));
+        tracing::info!(seconds = begun.elapsed().as_secs_f64(), "item index opened");
+        (index, model)
+    });
+    let (index, model) = opened.await.map_err(|error| Failure::transient(format!("open the items: {error}")))?;
+    let index = index.map_err(|error| Failure::items(&location.uri, &error))?;
+    Ok(Served::new(Arc::new(model)).with_items(index))
+}
+
 /// Loads and verifies the version at `uri`, or the newest version of the output there.
-pub(crate) async fn load(uri: &str, store: &Store) -> Result<Model, Failure> {
+pub(crate) async fn load(uri: &str, store: &Store) -> Result<Loaded, Failure> {
     let location = coterie_data::store::open(uri, store)?;
     let failed = |error: coterie_model::ModelError| Failure::from(coterie_worker::publish::failed(&location, &error));
     let path = coterie_model::locate(location.store.as_ref(), &location.path).await.map_err(failed)?;
-    coterie_model::read(location.store.as_ref(), &path).await.map_err(failed)
+    let model = coterie_model::read(location.store.as_ref(), &path).await.map_err(failed)?;
+    Ok(Loaded { model, location: Location { path, ..location } })
 }
 
 fn read(path: &Path) -> Result<ServeConfig, Failure> {
@@ -93,7 +143,7 @@ fn read(path: &Path) -> Result<ServeConfig, Failure> {
 }
 
 /// Loads exactly the version that is asked for. A store that fails for a while is waited for.
-async fn load_exactly(config: &ServeConfig) -> Result<Model, Failure> {
+async fn load_exactly(config: &ServeConfig) -> Result<Loaded, Failure> {
     let location = coterie_data::store::open(&config.model, &config.store)?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let mut pause = PAUSES.0;
@@ -117,19 +167,19 @@ async fn load_exactly(config: &ServeConfig) -> Result<Model, Failure> {
             config.model, config.digest
         )));
     }
-    Ok(model)
+    Ok(Loaded { model, location })
 }
 
 /// Serves a model until asked to stop.
 pub(crate) async fn serve(
-    model: Model,
+    served: Served,
     http: Option<SocketAddr>,
     grpc: Option<SocketAddr>,
     settings: Settings,
     quiet: bool,
 ) -> Result<(), Failure> {
-    let title = format!("{} {} ({})", model.name, model.version, coterie_model::digest(&model));
-    let server = Server::new(Arc::new(model), settings);
+    let title = format!("{} {} ({})", served.model().name, served.version(), served.digest());
+    let server = Server::new(served, settings);
     let listeners = Listeners { http: listen(http).await?, grpc: listen(grpc).await? };
     if !quiet {
         eprintln!("serving {title}");
@@ -150,6 +200,13 @@ pub(crate) async fn serve(
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     parsed.ok_or_else(|| format!("{text:?} is not a duration; write a number and a unit, as in 5s or 500ms"))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        Ok(_) | Err(_) => Err(format!("{text:?} is not a share; write a number from 0 to 1, as in 0.95")),
+    }
 }
 
 async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Failure> {

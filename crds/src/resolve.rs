@@ -95,10 +95,10 @@ fn resolved(job: ClusteringJob) -> Option<ResolvedJob> {
         output,
         // What the operator does with a job is no part of a run.
         schedule: _,
-        serving: _,
         suspend: _,
         retrain_token: _,
         history: _,
+        serving,
     } = job.spec;
     let output = output.map(|output| resolved_output(output, &source));
     Some(ResolvedJob {
@@ -114,6 +114,7 @@ fn resolved(job: ClusteringJob) -> Option<ResolvedJob> {
         workers: workers.replicas.unsigned_abs(),
         evaluation: resolved::Evaluation { sample_size: count(evaluation.sample_size) },
         output,
+        items: serving.and_then(resolved_items),
     })
 }
 
@@ -157,6 +158,15 @@ fn resolved_output(output: spec::Output, source: &spec::Source) -> resolved::Out
     let spec::Output { uri, assignments, history_limit: _, store } = output;
     let shared = source.store.clone().filter(|_| source.uri.scheme() == uri.scheme());
     resolved::Output { uri: uri.0, assignments, store: resolved_store(store.or(shared).unwrap_or_default()) }
+}
+
+/// Items are kept for a server that is asked for similar ones.
+fn resolved_items(serving: spec::Serving) -> Option<resolved::Items> {
+    let recall = match &serving.lsh {
+        Some(lsh) => lsh.target_recall.value()?,
+        None => resolved::Items::RECALL,
+    };
+    serving.similar_items.then_some(resolved::Items { recall, tables: serving.lsh.is_some() })
 }
 
 fn resolved_step(step: spec::FeatureStep) -> Option<resolved::FeatureStep> {

@@ -27,6 +27,19 @@ pub struct ResolvedJob {
     pub evaluation: Evaluation,
     /// Where the model goes; `None` leaves the choice to the command line.
     pub output: Option<Output>,
+    /// How similar items are found; `None` where the rows are not kept for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<Items>,
+}
+
+/// How similar items are found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Items {
+    /// Share of the nearest items that is found, on average; 0..=1.
+    pub recall: f64,
+    /// Whether hash tables are built.
+    pub tables: bool,
 }
 
 impl ResolvedJob {
@@ -52,6 +65,11 @@ impl ResolvedJob {
         }
         self
     }
+}
+
+impl Items {
+    /// The recall where none is asked for.
+    pub const RECALL: f64 = 0.95;
 }
 
 /// The input of a run.

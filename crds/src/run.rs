@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::resolved::{ResolvedJob, Store};
+use crate::resolved::{Items, ResolvedJob, Store};
 
 /// Key of the run configuration in its ConfigMap, and name of the file in the pod.
 pub const RUN_CONFIG_KEY: &str = "run.json";
@@ -195,4 +195,7 @@ pub struct ServeConfig {
     pub digest: String,
     /// How to reach the store.
     pub store: Store,
+    /// How similar items are found; `None` where they are not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<Items>,
 }

@@ -51,7 +51,8 @@ pub(crate) fn metric_name(metric: Metric) -> &'static str {
     }
 }
 
-fn spell(hash: blake3::Hash) -> String {
+/// A hash as manifests spell it.
+pub(crate) fn spell(hash: blake3::Hash) -> String {
     format!("blake3:{}", hash.to_hex())
 }
 

@@ -9,6 +9,8 @@
 //! <output>/models/v3/manifest.json         everything else, with size and BLAKE3 digest of each file, and of itself
 //! ```
 //!
+//! A version may hold the rows it was trained on as well ([`items`]), so that similar ones can be asked for.
+//!
 //! A directory without a manifest is a write that did not finish: [`versions`] does not list it and [`write`] may
 //! complete it.
 //!
@@ -41,6 +43,7 @@
 mod canonical;
 mod digest;
 mod error;
+pub mod items;
 mod manifest;
 mod model;
 mod paths;

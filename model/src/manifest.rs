@@ -11,6 +11,7 @@
 //! ```
 
 use crate::error::ModelError;
+use crate::items::Items;
 use crate::model::{ClusterStatistics, Training};
 use crate::tensors::Kind;
 use crate::{FORMAT_VERSION, MANIFEST_CAP, digest};
@@ -47,6 +48,9 @@ pub(crate) struct Manifest {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Files {
     pub(crate) tensors: File,
+    /// Where the rows were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) items: Option<Items>,
 }
 
 /// A file of the version.

@@ -1,5 +1,6 @@
 //! The model in memory.
 
+use crate::items::Items;
 use coterie_algorithms::features::Pipeline;
 use coterie_algorithms::kmeans::Centroids;
 use coterie_algorithms::metric::Metric;
@@ -25,6 +26,8 @@ pub struct Model {
     pub clusters: Vec<ClusterStatistics>,
     /// How the model came to be.
     pub training: Training,
+    /// The rows it was trained on, where they were kept.
+    pub items: Option<Items>,
 }
 
 /// What the training run measured about one cluster. Distances are in the pipeline's output space.

@@ -1,7 +1,7 @@
 //! Loading a version: nothing is believed before it is checked, and nothing is allocated before its size is known.
 
 use crate::error::ModelError;
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, Files, Manifest};
 use crate::model::Model;
 use crate::paths::MANIFEST;
 use crate::tensors::Outline;
@@ -38,7 +38,7 @@ pub async fn read(store: &dyn ObjectStore, path: &Path) -> Result<Model, ModelEr
     } = manifest;
     let inconsistent = |source| ModelError::Inconsistent { file: manifest_file.clone(), source };
 
-    let listed = files.tensors;
+    let Files { tensors: listed, items } = files;
     let file = path.clone().join(listed.name.as_str());
     if listed.size > TENSORS_CAP {
         return Err(ModelError::TooLarge { file, size: listed.size, cap: TENSORS_CAP });
@@ -69,7 +69,7 @@ pub async fn read(store: &dyn ObjectStore, path: &Path) -> Result<Model, ModelEr
         let found = [n_clusters, centroids.dimension()];
         return Err(inconsistent(Violation::shape("centroids", &[n_clusters, dimension], &found)));
     }
-    let model = Model { name, version, metric, pipeline, centroids, feature_names, clusters, training };
+    let model = Model { name, version, metric, pipeline, centroids, feature_names, clusters, training, items };
     validate::validate(&model).map_err(|source| match source {
         Violation::NotFinite { .. } | Violation::NotPositive { .. } => ModelError::Inconsistent { file, source },
         other => inconsistent(other),

@@ -70,6 +70,12 @@ pub enum Violation {
         /// First such position.
         position: usize,
     },
+    /// The items are not the rows of the input, or their parts have strange names.
+    #[error("the parts of the items do not make up the {rows} rows of the input, cluster by cluster")]
+    Items {
+        /// Rows of the input.
+        rows: u64,
+    },
     /// Feature names do not match the input dimension.
     #[error("{found} feature names for an input dimension of {expected}")]
     FeatureNames {
@@ -131,7 +137,13 @@ pub(crate) fn validate(model: &Model) -> Result<(), Violation> {
     if expected != found {
         return Err(Violation::Statistics { expected, found });
     }
-    measures(model)
+    measures(model)?;
+    let rows = model.training.input.rows;
+    let assigned = model.clusters.iter().fold(0u64, |sum, cluster| sum.saturating_add(cluster.size));
+    match &model.items {
+        Some(items) if !items.fit(rows) || assigned != rows => Err(Violation::Items { rows }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Every tensor has the shape its neighbours imply.

@@ -65,7 +65,10 @@ pub async fn write(store: &dyn ObjectStore, output: &Path, model: &Model) -> Res
         pipeline: model.pipeline.transforms.iter().map(tensors::kind).collect(),
         dimension: model.dimension(),
         n_clusters: model.n_clusters(),
-        files: Files { tensors: File { name: other_name(&file_digest), size, digest: file_digest.clone() } },
+        files: Files {
+            tensors: File { name: other_name(&file_digest), size, digest: file_digest.clone() },
+            items: model.items.clone(),
+        },
         training: model.training.clone(),
         feature_names: model.feature_names.clone(),
         clusters: model.clusters.clone(),

@@ -6,7 +6,7 @@
 //! asks for only a few at a time, so pieces of several batches take turns, and a request whose caller is gone stops at the
 //! next piece.
 
-use crate::query::{self, Assignment, Matrix, Neighbour, QueryError, Served};
+use crate::query::{self, Assignment, Matrix, Method, Neighbour, QueryError, Served, Similar, SimilarItem};
 use futures::{StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -75,6 +75,22 @@ impl Compute {
         }
         let served = Arc::clone(served);
         self.offload(move || query::nearest_clusters(&served, &vector, count)).await?
+    }
+
+    /// The items similar to what is asked for.
+    pub(crate) async fn similar(
+        &self,
+        served: &Arc<Served>,
+        question: Similar,
+    ) -> Result<(Method, Vec<SimilarItem>), QueryError> {
+        let method = query::method(served, &question)?;
+        let found = if query::similar_cost(served, method) <= AT_ONCE {
+            query::similar(served, &question)
+        } else {
+            let served = Arc::clone(served);
+            self.offload(move || query::similar(&served, &question)).await?
+        };
+        Ok((method, found?))
     }
 
     /// Runs `work` on a blocking thread, in turn.

@@ -3,14 +3,15 @@
 use crate::app::App;
 use crate::gate::{self, Gate};
 use crate::metrics::Protocol;
-use crate::query::{self, ClusterView, Matrix, Page, QueryError};
+use crate::query::{self, ClusterView, Like, Matrix, Method, Page, QueryError, Similar};
 use crate::status;
 use coterie_model::RowId;
 use coterie_protocol::query::query_server::{Query, QueryServer};
 use coterie_protocol::query::{
     AssignBatchRequest, AssignBatchResponse, AssignRequest, AssignResponse, Assignment, Cluster, GetClusterRequest,
     GetClusterResponse, GetModelRequest, GetModelResponse, ListClustersRequest, ListClustersResponse, NearestCluster,
-    NearestClustersRequest, NearestClustersResponse,
+    NearestClustersRequest, NearestClustersResponse, SearchMethod, SimilarItem, SimilarItemsRequest,
+    SimilarItemsResponse,
 };
 use std::sync::Arc;
 use tonic::service::Routes;
@@ -101,6 +102,42 @@ impl Service {
         Ok(NearestClustersResponse { clusters, model_version: served.version().to_owned() })
     }
 
+    async fn answer_similar(&self, request: SimilarItemsRequest) -> Result<SimilarItemsResponse, QueryError> {
+        let how = request.method();
+        let SimilarItemsRequest { id, vector, count, cluster, method: _, model_version } = request;
+        let served = self.app.served(&model_version)?;
+        let like = match (id.is_empty(), vector.is_empty()) {
+            (false, true) => Like::Item(id),
+            (true, false) => Like::Vector(vector),
+            (true, true) | (false, false) => {
+                return Err(QueryError::Malformed { what: "send either id or vector".to_owned() });
+            }
+        };
+        let method = match how {
+            SearchMethod::Unspecified => None,
+            SearchMethod::Lists => Some(Method::Lists),
+            SearchMethod::Tables => Some(Method::Tables),
+            SearchMethod::Exact => Some(Method::Exact),
+        };
+        let question = Similar { like, count: (count != 0).then_some(count), cluster: cluster.map(i64::from), method };
+        let (method, items) = self.app.compute.similar(&served, question).await?;
+        let method = match method {
+            Method::Lists => SearchMethod::Lists,
+            Method::Tables => SearchMethod::Tables,
+            Method::Exact => SearchMethod::Exact,
+        };
+        let item = |item: query::SimilarItem| SimilarItem {
+            id: id_text(&item.id),
+            cluster: index(item.cluster),
+            distance: item.distance,
+        };
+        Ok(SimilarItemsResponse {
+            items: items.into_iter().map(item).collect(),
+            method: method.into(),
+            model_version: served.version().to_owned(),
+        })
+    }
+
     fn answer_list(&self, request: &ListClustersRequest) -> Result<ListClustersResponse, QueryError> {
         let &ListClustersRequest { ref model_version, offset, limit, with_centroids } = request;
         let served = self.app.served(model_version)?;
@@ -171,6 +208,13 @@ impl Query for Service {
         reply(self.answer_nearest(request.into_inner()).await)
     }
 
+    async fn similar_items(
+        &self,
+        request: Request<SimilarItemsRequest>,
+    ) -> Result<Response<SimilarItemsResponse>, Status> {
+        reply(self.answer_similar(request.into_inner()).await)
+    }
+
     async fn list_clusters(
         &self,
         request: Request<ListClustersRequest>,
@@ -208,13 +252,13 @@ fn cluster(view: ClusterView<'_>) -> Cluster {
         silhouette: statistics.silhouette.unwrap_or_default(),
         has_silhouette: statistics.silhouette.is_some(),
         centroid: centroid.map(<[f32]>::to_vec).unwrap_or_default(),
-        exemplars: statistics
-            .exemplars
-            .iter()
-            .map(|id| match id {
-                RowId::Int(id) => id.to_string(),
-                RowId::Text(id) => id.clone(),
-            })
-            .collect(),
+        exemplars: statistics.exemplars.iter().map(id_text).collect(),
+    }
+}
+
+fn id_text(id: &RowId) -> String {
+    match id {
+        RowId::Int(id) => id.to_string(),
+        RowId::Text(id) => id.clone(),
     }
 }

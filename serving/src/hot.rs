@@ -2,7 +2,6 @@
 
 use crate::metrics::Metrics;
 use crate::query::Served;
-use coterie_model::Model;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -41,8 +40,8 @@ impl Handle {
 
     /// Makes `model` answer every request that arrives from now on. Requests in flight finish with the model they began
     /// with. Preparing the model takes a pass over its centroids, on the calling thread.
-    pub fn replace(&self, model: Arc<Model>) {
-        let served = Arc::new(Served::new(model));
+    pub fn replace(&self, model: impl Into<Served>) {
+        let served = Arc::new(model.into());
         self.metrics.set_model(&served);
         tracing::info!(version = served.version(), digest = served.digest(), "model replaced");
         self.hot.served.send_replace(served);

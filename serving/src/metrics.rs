@@ -32,6 +32,7 @@ pub(crate) enum Endpoint {
     Assign,
     AssignBatch,
     NearestClusters,
+    SimilarItems,
     ListClusters,
     GetCluster,
     GetModel,
@@ -165,6 +166,7 @@ impl Endpoint {
             Protocol::Http => match path {
                 "/v1/assign" => Self::Assign,
                 "/v1/nearest-clusters" => Self::NearestClusters,
+                "/v1/similar-items" => Self::SimilarItems,
                 "/v1/clusters" => Self::ListClusters,
                 "/v1/model" => Self::GetModel,
                 "/healthz/live" | "/healthz/ready" => Self::Health,
@@ -177,6 +179,7 @@ impl Endpoint {
                 Some(("/coterie.v1.Query", "Assign")) => Self::Assign,
                 Some(("/coterie.v1.Query", "AssignBatch")) => Self::AssignBatch,
                 Some(("/coterie.v1.Query", "NearestClusters")) => Self::NearestClusters,
+                Some(("/coterie.v1.Query", "SimilarItems")) => Self::SimilarItems,
                 Some(("/coterie.v1.Query", "ListClusters")) => Self::ListClusters,
                 Some(("/coterie.v1.Query", "GetCluster")) => Self::GetCluster,
                 Some(("/coterie.v1.Query", "GetModel")) => Self::GetModel,
@@ -192,6 +195,7 @@ impl Endpoint {
             Self::Assign
             | Self::AssignBatch
             | Self::NearestClusters
+            | Self::SimilarItems
             | Self::ListClusters
             | Self::GetCluster
             | Self::GetModel => true,
@@ -204,6 +208,7 @@ impl Endpoint {
             Self::Assign => "assign",
             Self::AssignBatch => "assign_batch",
             Self::NearestClusters => "nearest_clusters",
+            Self::SimilarItems => "similar_items",
             Self::ListClusters => "list_clusters",
             Self::GetCluster => "get_cluster",
             Self::GetModel => "get_model",

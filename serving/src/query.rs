@@ -8,14 +8,17 @@ mod clusters;
 mod distance;
 mod error;
 mod matrix;
+mod similar;
 
 pub use clusters::{ClusterView, Page, cluster, clusters};
 pub use error::QueryError;
 pub use matrix::Matrix;
+pub use similar::{DEFAULT_ITEMS, Like, MOST_ITEMS, Method, Similar, SimilarItem, method, similar, similar_cost};
 
 use coterie_algorithms::kmeans;
 use coterie_algorithms::metric::Metric;
 use coterie_model::Model;
+use coterie_model::items::ItemIndex;
 use distance::distance;
 use std::sync::Arc;
 
@@ -32,6 +35,7 @@ pub struct Served {
     digest: String,
     /// Length of the longest centroid, at least 1.
     longest: f64,
+    items: Option<similar::Items>,
 }
 
 /// The nearest cluster of a vector.
@@ -56,17 +60,33 @@ pub struct Neighbour {
 
 // === impl Served ===
 
+impl From<Arc<Model>> for Served {
+    fn from(model: Arc<Model>) -> Self {
+        Self::new(model)
+    }
+}
+
 impl Served {
     /// Prepares `model`, and asks it once in each way so that the first caller does not pay for cold memory.
     pub fn new(model: Arc<Model>) -> Self {
         let digest = coterie_model::digest(&model);
         let lengths = model.centroids.values().chunks_exact(model.dimension()).map(length);
         let longest = lengths.fold(1.0, f64::max);
-        let served = Self { model, digest, longest };
+        let served = Self { model, digest, longest, items: None };
         if let Err(error) = served.warm_up() {
             tracing::debug!(%error, "model could not be warmed up");
         }
         served
+    }
+
+    /// The same, with the items of the model.
+    pub fn with_items(self, index: ItemIndex) -> Self {
+        Self { items: Some(similar::Items::new(index)), ..self }
+    }
+
+    /// The items, where they are served.
+    pub fn items(&self) -> Option<&ItemIndex> {
+        self.items.as_ref().map(similar::Items::index)
     }
 
     /// One query of each kind.

@@ -10,7 +10,7 @@ mod shapes;
 use crate::app::App;
 use crate::gate::{self, Gate};
 use crate::metrics::{self, Protocol};
-use crate::query::{self, Matrix, Page, QueryError};
+use crate::query::{self, Like, Matrix, Page, QueryError, Similar};
 use crate::status;
 use axum::Router;
 use axum::body::Body;
@@ -21,8 +21,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
 use shapes::{
-    AssignBody, AssignReply, ClusterReply, ClustersReply, ErrorReply, ListQuery, ModelReply, NearestBody, NearestReply,
-    VersionQuery,
+    AssignBody, AssignReply, ClusterReply, ClustersReply, ErrorReply, ListQuery, MethodName, ModelReply, NearestBody,
+    NearestReply, SimilarBody, SimilarReply, VersionQuery,
 };
 use std::sync::Arc;
 
@@ -43,6 +43,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/assign", post(assign))
         .route("/v1/nearest-clusters", post(nearest_clusters))
+        .route("/v1/similar-items", post(similar_items))
         .route("/v1/clusters", get(list_clusters))
         .route("/v1/clusters/{id}", get(get_cluster))
         .route("/v1/model", get(get_model))
@@ -98,6 +99,22 @@ async fn nearest_clusters(State(app): State<Arc<App>>, request: Request) -> Repl
     let served = app.served(model_version.as_deref().unwrap_or_default())?;
     let neighbours = app.compute.nearest_clusters(&served, vector.0, count).await?;
     Ok(json(spell(&NearestReply { model_version: served.version(), clusters: &neighbours })?))
+}
+
+async fn similar_items(State(app): State<Arc<App>>, request: Request) -> Reply {
+    let SimilarBody { id, vector, count, cluster, method, model_version } = body::parse(&app, request).await?;
+    let served = app.served(model_version.as_deref().unwrap_or_default())?;
+    let like = match (id, vector) {
+        (Some(id), None) => Like::Item(id.to_string()),
+        (None, Some(vector)) => Like::Vector(vector.0),
+        (None, None) | (Some(_), Some(_)) => {
+            let what = "send either \"id\": an item, or \"vector\": [...]".to_owned();
+            return Err(Refusal(QueryError::Malformed { what }));
+        }
+    };
+    let question = Similar { like, count, cluster, method: method.map(MethodName::method) };
+    let (method, items) = app.compute.similar(&served, question).await?;
+    Ok(json(spell(&SimilarReply { model_version: served.version(), method: method.name(), items: &items })?))
 }
 
 async fn list_clusters(State(app): State<Arc<App>>, parameters: Result<Query<ListQuery>, QueryRejection>) -> Reply {

@@ -59,9 +59,9 @@ pub async fn run(
 // === impl Server ===
 
 impl Server {
-    /// Prepares to serve `model`, which takes a pass over its centroids.
-    pub fn new(model: Arc<Model>, settings: Settings) -> Self {
-        let served = Arc::new(Served::new(model));
+    /// Prepares to serve a model, which takes a pass over its centroids: an `Arc<Model>`, or [`Served`] for one with items.
+    pub fn new(model: impl Into<Served>, settings: Settings) -> Self {
+        let served = Arc::new(model.into());
         let metrics = Arc::new(Metrics::new());
         metrics.set_model(&served);
         Self { settings, hot: Arc::new(Hot::new(served)), metrics }

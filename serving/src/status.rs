@@ -14,9 +14,14 @@ pub(crate) fn codes(error: &QueryError) -> (StatusCode, Code) {
         | QueryError::TooFar { .. }
         | QueryError::TooManyRows { .. }
         | QueryError::Count
+        | QueryError::Items { .. }
+        | QueryError::NoTables
         | QueryError::Limit { .. }
         | QueryError::Malformed { .. } => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
-        QueryError::UnknownCluster { .. } | QueryError::Version { .. } => (StatusCode::NOT_FOUND, Code::NotFound),
+        QueryError::UnknownCluster { .. } | QueryError::UnknownItem { .. } | QueryError::Version { .. } => {
+            (StatusCode::NOT_FOUND, Code::NotFound)
+        }
+        QueryError::NoItems => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),
         QueryError::NoSuchEndpoint { .. } => (StatusCode::NOT_FOUND, Code::Unimplemented),
         QueryError::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
         QueryError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::OutOfRange),

@@ -37,6 +37,7 @@ mod stable;
 mod tables;
 
 pub use choose::{Choice, Goal, OutOfReach, choose, sign_families, stable_families};
+pub(crate) use choose::{pick, sure};
 pub use cluster::BucketPartial;
 pub use components::{Components, ParentError};
 pub use family::{Family, Move, Moves};

@@ -3,11 +3,16 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{PodTemplate, Resources};
+use super::{Decimal, PodTemplate, RATIO_PATTERN, Resources};
 
 /// Settings of serving.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.lsh) || self.similarItems")
+        .message("hash tables are built over the items; set similarItems to true or leave lsh out")
+        .field_path(".lsh"),
+)]
 pub struct Serving {
     /// replicas is the number of serving pods; with autoscaling it is not used. Default: 2. From 1 to 1000. Mutable; used at once, without
     /// a new run.
@@ -35,6 +40,32 @@ pub struct Serving {
     #[serde(default = "default_progress_deadline")]
     #[schemars(range(min = 10, max = 86_400))]
     pub progress_deadline_seconds: i32,
+
+    /// similarItems keeps the rows with the model, so that the items similar to an id or to a vector can be asked for. They take as much room
+    /// in the output, and on the disk of each serving pod once more, as the vectors have after the feature steps, and a quarter on top.
+    /// Default: false. Mutable; setting it asks for a new run.
+    #[serde(default)]
+    pub similar_items: bool,
+
+    /// lsh builds hash tables over the items, which find similar ones where clusters are few and large. Unset: similar items
+    /// are looked for in the nearest clusters. Needs similarItems. Mutable; replaces the pods, one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lsh: Option<Lsh>,
+}
+
+/// Hash tables over the items.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Lsh {
+    /// targetRecall is the share of the ten most similar items that is found, on average. The number of tables, hashes and
+    /// probes is chosen for it on a sample. Default: "0.95". From "0" to "1". Mutable; replaces the pods, one after the other.
+    #[serde(default = "default_recall")]
+    #[schemars(regex(pattern = RATIO_PATTERN))]
+    pub target_recall: Decimal,
+}
+
+fn default_recall() -> Decimal {
+    Decimal::from("0.95")
 }
 
 /// Bounds of autoscaling, which needs a metrics server in the cluster.
@@ -82,6 +113,8 @@ impl Default for Serving {
             resources: Resources::default(),
             pod_template: PodTemplate::default(),
             progress_deadline_seconds: default_progress_deadline(),
+            similar_items: false,
+            lsh: None,
         }
     }
 }

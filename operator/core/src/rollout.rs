@@ -128,6 +128,7 @@ fn candidate(context: &Context<'_>, serving: &Serving, model: &ModelStatus, repl
         model: model.uri.clone(),
         digest: model.digest.clone(),
         store: store.map(resolved_store).unwrap_or_default(),
+        items: context.spec.as_ref().ok().and_then(|spec| spec.resolved.items),
     };
     let config = build::serve_config(owner, &model.version, &config);
     let config = existing.filter(|_| frozen).cloned().unwrap_or(config);

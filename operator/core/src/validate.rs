@@ -65,7 +65,8 @@ fn reachable(field: &str, uri: &str) -> Result<(), String> {
 /// Covers what the model depends on, and nothing else: a change of anything else makes no run. The text below is part of the operator's promise not
 /// to train again because it was upgraded; a golden test holds it.
 fn training_hash(job: &ResolvedJob) -> String {
-    let ResolvedJob { name: _, source, features, metric, algorithm, seed, workers: _, evaluation: _, output } = job;
+    let ResolvedJob { name: _, source, features, metric, algorithm, seed, workers: _, evaluation: _, output, items } =
+        job;
     let inputs = json!({
         "source": {
             "uri": source.uri,
@@ -80,6 +81,8 @@ fn training_hash(job: &ResolvedJob) -> String {
         "metric": metric,
         "algorithm": algorithm,
         "seed": seed,
+        // How items are found later does not change what is kept.
+        "items": items.as_ref().map(|_| true),
         "output": output.as_ref().map(|output| json!({"uri": output.uri, "endpoint": output.store.endpoint})),
     });
     short_hash(without_nulls(inputs).to_string().as_bytes())

@@ -69,6 +69,26 @@ pub enum QueryError {
     /// The number of clusters asked for is 0.
     #[error("count must be at least 1")]
     Count,
+    /// The number of items asked for is 0 or too large.
+    #[error("count must be from 1 to {most}, found {found}")]
+    Items {
+        /// Count asked for.
+        found: u32,
+        /// Count allowed.
+        most: u32,
+    },
+    /// The model was trained without keeping its rows, or they are not served here.
+    #[error("this model has no items: set spec.serving.similarItems to true and train again")]
+    NoItems,
+    /// There are no hash tables.
+    #[error("this model has no hash tables: set spec.serving.lsh, or ask by the method Lists or Exact")]
+    NoTables,
+    /// There is no such item.
+    #[error("there is no item {id:?}: ids are those of the training rows")]
+    UnknownItem {
+        /// Id asked for.
+        id: String,
+    },
     /// A page of clusters is larger than allowed.
     #[error("limit must be from 1 to {most}, found {found}: ask for several pages with offset")]
     Limit {

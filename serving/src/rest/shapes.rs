@@ -1,7 +1,8 @@
 //! The JSON of requests and answers. `openapi.json` describes the same shapes.
 
 use super::numbers::{Row, Rows};
-use crate::query::{self, Assignment, ClusterView, Neighbour, Served};
+use crate::query::{self, Assignment, ClusterView, Method, Neighbour, Served, SimilarItem};
+use coterie_model::items::ItemTables;
 use coterie_model::{Metrics, RowId};
 use serde::ser::{SerializeSeq, SerializeStruct};
 use serde::{Deserialize, Serialize, Serializer};
@@ -20,6 +21,32 @@ pub(crate) struct NearestBody {
     pub(crate) vector: Row,
     pub(crate) count: Option<u32>,
     pub(crate) model_version: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SimilarBody {
+    pub(crate) id: Option<Id>,
+    pub(crate) vector: Option<Row>,
+    pub(crate) count: Option<u32>,
+    pub(crate) cluster: Option<i64>,
+    pub(crate) method: Option<MethodName>,
+    pub(crate) model_version: Option<String>,
+}
+
+/// An item's id, as a number or a text.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Id {
+    Int(i64),
+    Text(String),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum MethodName {
+    Lists,
+    Tables,
+    Exact,
 }
 
 #[derive(Debug, Deserialize)]
@@ -58,6 +85,15 @@ pub(crate) struct NearestReply<'a> {
     pub(crate) model_version: &'a str,
     #[serde(serialize_with = "each")]
     pub(crate) clusters: &'a [Neighbour],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SimilarReply<'a> {
+    pub(crate) model_version: &'a str,
+    pub(crate) method: &'static str,
+    #[serde(serialize_with = "each")]
+    pub(crate) items: &'a [SimilarItem],
 }
 
 #[derive(Serialize)]
@@ -104,6 +140,19 @@ pub(crate) struct ModelReply<'a> {
     converged: bool,
     trained_at: String,
     metrics: &'a Metrics,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<ItemsReply>,
+}
+
+/// The items of a model, and how they are found.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ItemsReply {
+    count: usize,
+    /// Lists looked into.
+    lists: usize,
+    /// Hash tables; 0 where there are none.
+    tables: usize,
 }
 
 /// Spells what has a JSON form here but belongs to the domain.
@@ -139,6 +188,36 @@ impl Serialize for Spelt<'_, Neighbour> {
         object.serialize_field("cluster", cluster)?;
         object.serialize_field("distance", distance)?;
         object.end()
+    }
+}
+
+impl Serialize for Spelt<'_, SimilarItem> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let SimilarItem { id, cluster, distance } = self.0;
+        let mut object = serializer.serialize_struct("SimilarItem", 3)?;
+        object.serialize_field("id", id)?;
+        object.serialize_field("cluster", cluster)?;
+        object.serialize_field("distance", distance)?;
+        object.end()
+    }
+}
+
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Int(id) => id.fmt(f),
+            Self::Text(id) => f.write_str(id),
+        }
+    }
+}
+
+impl MethodName {
+    pub(crate) fn method(self) -> Method {
+        match self {
+            Self::Lists => Method::Lists,
+            Self::Tables => Method::Tables,
+            Self::Exact => Method::Exact,
+        }
     }
 }
 
@@ -187,6 +266,11 @@ impl<'a> ModelReply<'a> {
             converged: training.converged,
             trained_at: training.trained_at.to_string(),
             metrics: &training.metrics,
+            items: served.items().map(|items| ItemsReply {
+                count: items.len(),
+                lists: items.probes(),
+                tables: items.tables().map_or(0, ItemTables::count),
+            }),
         }
     }
 }

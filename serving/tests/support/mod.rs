@@ -2,11 +2,13 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub(crate) mod client;
+pub(crate) mod items;
 pub(crate) mod models;
 pub(crate) mod upload;
 
 use coterie_model::Model;
 use coterie_protocol::query::query_client::QueryClient;
+use coterie_serving::query::Served;
 use coterie_serving::{Handle, Listeners, ServeError, Server, Settings};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,10 +35,14 @@ pub(crate) async fn start(model: Model) -> Running {
 }
 
 pub(crate) async fn start_with(model: Model, settings: Settings) -> Running {
+    start_served(Served::new(Arc::new(model)), settings).await
+}
+
+pub(crate) async fn start_served(served: Served, settings: Settings) -> Running {
     let bind = || TcpListener::bind(("127.0.0.1", 0));
     let (http, grpc) = (bind().await.unwrap(), bind().await.unwrap());
     let (http_address, grpc_address) = (http.local_addr().unwrap(), grpc.local_addr().unwrap());
-    let server = Server::new(Arc::new(model), settings);
+    let server = Server::new(served, settings);
     let handle = server.handle();
     let (stop, stopped) = oneshot::channel();
     let listeners = Listeners { http: Some(http), grpc: Some(grpc) };

@@ -94,5 +94,6 @@ fn model(metric: Metric, pipeline: Pipeline, centroids: Vec<f32>, names: &[&str]
             image: None,
             workers: 4,
         },
+        items: None,
     }
 }

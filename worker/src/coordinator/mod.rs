@@ -47,7 +47,7 @@ use crate::{
     error::RunError,
     kmeans::{KMeansMachine, Outcome},
     machine::Machine,
-    publish::{self, Provenance, summary::Summary},
+    publish::{self, Provenance, places::Places, summary::Summary},
     session::Limits,
     tls,
 };
@@ -278,14 +278,14 @@ async fn clean(place: &Place<'_>, held: Held, result: &Result<Summary, RunError>
                 publish::retention::apply(location, output, &summary.model_version, retention).await;
             }
         }
-        (Err(_), Some(reservation)) if output.assignments => {
+        (Err(_), Some(reservation)) if output.assignments || config.job.items.is_some() => {
             // Nobody publishes this version now.
-            let swept = match assignments_at(output, &reservation.version) {
-                Ok(assignments) => publish::assignments::sweep(&assignments, &BTreeSet::new()).await,
+            let swept = match Places::of(output, &reservation.version) {
+                Ok(places) => places.sweep(&BTreeSet::new(), &BTreeSet::new()).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = swept {
-                tracing::warn!(%error, "assignments of the failed run were left behind");
+                tracing::warn!(%error, "rows written by the failed run were left behind");
             }
         }
         (Err(_), _) => {}
@@ -314,8 +314,9 @@ async fn finish(
 ) -> Result<Summary, RunError> {
     let &Place { config, output, ref location } = place;
     let outcome = machine.outcome().ok_or_else(|| RunError::transient("the machine stopped without an outcome"))?;
-    let assignments = assignments_at(output, &reservation.version)?;
-    let kept = kept_parts(&outcome, output);
+    let places = Places::of(output, &reservation.version)?;
+    let assignments = kept_parts(&outcome, output);
+    let items = outcome.items.iter().flat_map(|items| &items.parts).map(|part| part.name.clone()).collect();
     let provenance = Provenance {
         job: config.job.clone(),
         plan: Arc::clone(plan),
@@ -325,7 +326,7 @@ async fn finish(
     let model = tokio::task::block_in_place(|| publish::model(outcome, &provenance))?;
     publish::check_free(location, &model).await?;
     // What an earlier, unfinished run of the same version left is not this model's.
-    publish::assignments::sweep(&assignments, &kept).await?;
+    places.sweep(&assignments, &items).await?;
     let uri = format!("{}/models/{}", location.uri.trim_end_matches('/'), model.version);
     let summary = Summary::new(&model, coterie_model::digest(&model), uri, hub.cost());
     reservation.announce(&summary).await?;
@@ -341,16 +342,7 @@ fn kept_parts(outcome: &Outcome, output: &Output) -> BTreeSet<String> {
     }
     let ends = outcome.offsets.iter().skip(1).chain([&outcome.rows]);
     let occupied = (0u32..).zip(outcome.offsets.iter().zip(ends)).filter(|(_, (start, end))| start < end);
-    occupied.map(|(split, _)| publish::assignments::part_name(split)).collect()
-}
-
-/// Where a version's assignments lie.
-///
-/// # Errors
-/// When the output's store cannot be opened.
-pub fn assignments_at(output: &Output, version: &str) -> Result<Location, RunError> {
-    let location = coterie_data::store::open(&output.uri, &output.store)?;
-    Ok(Location { path: location.path.clone().join("assignments").join(version), ..location })
+    occupied.map(|(split, _)| publish::rows::part_name(split)).collect()
 }
 
 /// Work of each split, in proportion.

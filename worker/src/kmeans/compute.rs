@@ -13,12 +13,12 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use super::{
     evaluation::Evaluation,
     lloyd::Lloyd,
-    step::{Candidates, Context, Measured, Partial, Prepared, Scanned, Step, lower, raise},
+    step::{Candidates, Context, Measured, Partial, Prepared, Published, Scanned, Step, Wanted, lower, raise},
 };
 use crate::{
     error::RunError,
     machine::Merge,
-    publish::assignments::AssignmentSink,
+    publish::rows::RowSink,
     shard::{
         pass::Buffers,
         rows::{Chunk, Tag},
@@ -35,12 +35,12 @@ pub async fn compute(
     splits: &[u32],
     store: &mut SplitStore,
     lloyd: &mut Lloyd,
-    sink: &AssignmentSink,
+    sink: &RowSink,
 ) -> Result<Partial, RunError> {
     match step {
         Step::Scan | Step::Moments { .. } | Step::Prepare { .. } => store.load(splits).await?,
-        Step::Publish { context, centroids, assignments, labels } => {
-            return publish(store, sink, splits, context, centroids, *assignments, *labels).await;
+        Step::Publish { context, centroids, wanted } => {
+            return publish(store, sink, splits, context, centroids, *wanted).await;
         }
         Step::Sample { context, .. }
         | Step::Seed { context, .. }
@@ -256,24 +256,21 @@ fn evaluate(
 
 async fn publish(
     store: &SplitStore,
-    sink: &AssignmentSink,
+    sink: &RowSink,
     splits: &[u32],
     context: &Context,
     centroids: &[f32],
-    assignments: bool,
-    labels: bool,
+    wanted: Wanted,
 ) -> Result<Partial, RunError> {
     let centroids = Centroids::new(context.pipeline.output_dimension(), centroids.to_vec());
-    let mut contingency = Contingency::default();
+    let mut published = Published::default();
     for split in splits {
         let offset = SplitStore::offset(context, *split);
-        let counted =
-            sink.split(store.reader(), *split, offset, &context.pipeline, &centroids, assignments, labels).await?;
-        contingency.merge(&counted);
-        check_classes(&contingency)?;
+        published.merge(sink.split(store.reader(), *split, offset, &context.pipeline, &centroids, wanted).await?);
+        check_classes(&published.contingency)?;
         store.count_bytes();
     }
-    Ok(Partial::Contingency(contingency))
+    Ok(Partial::Published(published))
 }
 
 /// Most classes of a label column.

@@ -7,12 +7,13 @@ use coterie_algorithms::{
     score::Contingency,
 };
 use coterie_crds::resolved::{Algorithm, FeatureStep, KMeans, Metric, ResolvedJob};
+use coterie_model::items::Items;
 use serde::{Deserialize, Serialize};
 
 use super::{
     evaluation::Evaluation,
     init::{Init, Method},
-    step::{Context, Measured, Partial, Prepared, Scanned, Step},
+    step::{Context, Measured, Partial, Prepared, Published, Scanned, Step, Wanted},
 };
 use crate::{
     error::{RunError, chain},
@@ -58,6 +59,8 @@ pub struct Outcome {
     pub offsets: Vec<u64>,
     /// Known classes against clusters.
     pub contingency: Option<Contingency>,
+    /// The rows, where they were written.
+    pub items: Option<Items>,
 }
 
 /// Where the run is.
@@ -110,6 +113,7 @@ pub struct KMeansMachine {
     best: Option<Fit>,
     evaluation: Option<Box<Evaluation>>,
     contingency: Option<Contingency>,
+    items: Option<Items>,
 }
 
 impl KMeansMachine {
@@ -140,6 +144,7 @@ impl KMeansMachine {
             best: None,
             evaluation: None,
             contingency: None,
+            items: None,
         }
     }
 
@@ -372,7 +377,7 @@ impl KMeansMachine {
     fn evaluated(&mut self, evaluation: Box<Evaluation>) -> Result<(), RunError> {
         self.current.inertia = self.scale()?.distance2(evaluation.sums.inertia);
         self.evaluation = Some(evaluation);
-        self.stage = if self.assignments() || self.labels() { Stage::Publish } else { Stage::Done };
+        self.stage = if self.wanted().any() { Stage::Publish } else { Stage::Done };
         Ok(())
     }
 
@@ -381,12 +386,12 @@ impl KMeansMachine {
         if self.initial.is_some() { 1 } else { self.params.restarts.max(1) }
     }
 
-    fn assignments(&self) -> bool {
-        self.job.output.as_ref().is_some_and(|output| output.assignments)
-    }
-
-    fn labels(&self) -> bool {
-        self.job.source.columns.label.is_some()
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            assignments: self.job.output.as_ref().is_some_and(|output| output.assignments),
+            items: self.job.items.is_some(),
+            labels: self.job.source.columns.label.is_some(),
+        }
     }
 }
 
@@ -429,12 +434,7 @@ impl Machine for KMeansMachine {
                 seed: self.job.seed,
                 sample: self.job.evaluation.sample_size,
             },
-            Stage::Publish => Step::Publish {
-                context: self.context(),
-                centroids: centroids(),
-                assignments: self.assignments(),
-                labels: self.labels(),
-            },
+            Stage::Publish => Step::Publish { context: self.context(), centroids: centroids(), wanted: self.wanted() },
             Stage::Done => return None,
         })
     }
@@ -469,8 +469,10 @@ impl Machine for KMeansMachine {
                 Ok(())
             }
             (Stage::Evaluate, Partial::Evaluation(evaluation)) => self.evaluated(evaluation),
-            (Stage::Publish, Partial::Contingency(contingency)) => {
-                self.contingency = self.labels().then_some(contingency);
+            (Stage::Publish, Partial::Published(published)) => {
+                let Published { contingency, parts } = published;
+                self.contingency = self.wanted().labels.then_some(contingency);
+                self.items = self.wanted().items.then(|| Items::new(parts.into_values().collect()));
                 self.stage = Stage::Done;
                 Ok(())
             }
@@ -515,6 +517,7 @@ impl Machine for KMeansMachine {
             fingerprint: self.fingerprint,
             offsets: self.offsets,
             contingency: self.contingency,
+            items: self.items,
         })
     }
 }

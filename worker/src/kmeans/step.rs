@@ -10,6 +10,7 @@ use coterie_algorithms::{
     kmeans::{self, Farthest, init::Sample},
     score::Contingency,
 };
+use coterie_model::items::Part;
 use serde::{Deserialize, Serialize};
 
 use super::evaluation::Evaluation;
@@ -146,11 +147,45 @@ pub enum Step {
         context: Context,
         /// k x d.
         centroids: Vec<f32>,
-        /// Whether assignments are written.
-        assignments: bool,
-        /// Whether classes are counted.
-        labels: bool,
+        /// What is made of the rows.
+        wanted: Wanted,
     },
+}
+
+/// What the last pass over the source makes of the rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Each row's cluster is written.
+    pub assignments: bool,
+    /// The rows are written, for those who ask for similar ones.
+    pub items: bool,
+    /// Known classes are counted.
+    pub labels: bool,
+}
+
+impl Wanted {
+    /// Whether the pass is needed at all.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.assignments || self.items || self.labels
+    }
+}
+
+/// What the last pass over the source made.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Published {
+    /// Known classes against clusters.
+    pub contingency: Contingency,
+    /// The objects of items, by split; none of splits without rows.
+    pub parts: BTreeMap<u32, Part>,
+}
+
+impl Published {
+    /// Takes in what was made of other splits.
+    pub fn merge(&mut self, other: Self) {
+        self.contingency.merge(&other.contingency);
+        self.parts.extend(other.parts);
+    }
 }
 
 /// What one pass over the source found.
@@ -252,7 +287,7 @@ pub enum Partial {
     /// To [`Step::Evaluate`].
     Evaluation(Box<Evaluation>),
     /// To [`Step::Publish`].
-    Contingency(Contingency),
+    Published(Published),
 }
 
 /// Numbers in a piece of sums: some 60 kB as they are sent, so that a gigabit link is done with one within a millisecond.
@@ -278,7 +313,7 @@ impl Merge for Partial {
             (Self::Sums(mine), Self::Sums(theirs)) if mine.has_shape_of(&theirs) => mine.merge(&theirs),
             (Self::Farthest(mine), Self::Farthest(theirs)) => mine.merge(&theirs),
             (Self::Evaluation(mine), Self::Evaluation(theirs)) => mine.merge(*theirs),
-            (Self::Contingency(mine), Self::Contingency(theirs)) => mine.merge(&theirs),
+            (Self::Published(mine), Self::Published(theirs)) => mine.merge(theirs),
             _ => return Err(foreign()),
         }
         Ok(())

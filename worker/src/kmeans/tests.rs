@@ -32,6 +32,7 @@ pub(super) fn job(clusters: usize) -> ResolvedJob {
         workers: 1,
         evaluation: Evaluation { sample_size: 10 },
         output: None,
+        items: None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! The outcome of a run as a model version.
 
-pub mod assignments;
+pub mod places;
 pub mod report;
 pub mod retention;
+pub mod rows;
 pub mod summary;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub fn model(outcome: Outcome, provenance: &Provenance) -> Result<Model, RunErro
         fingerprint,
         offsets: _,
         contingency,
+        items,
     } = outcome;
     let dimension = pipeline.output_dimension();
     let k = fit.centroids.len() / dimension;
@@ -139,6 +141,7 @@ pub fn model(outcome: Outcome, provenance: &Provenance) -> Result<Model, RunErro
             image: None,
             workers: job.workers,
         },
+        items,
     })
 }
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use coterie_crds::{resolved::Output, run::Retention};
 use coterie_data::store::Location;
 
-use super::{assignments, failed};
-use crate::{coordinator::assignments_at, error::RunError};
+use super::{failed, places::Places};
+use crate::error::RunError;
 
 /// Longest time that removing may take; what is left then is removed after the next run.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ async fn remove(location: &Location, output: &Output, new: &str, retention: &Ret
     let published = coterie_model::versions(store, &location.path).await.map_err(|error| failed(location, &error))?;
     for version in expired(&published, new, retention) {
         coterie_model::remove(store, &location.path, &version).await.map_err(|error| failed(location, &error))?;
-        assignments::sweep(&assignments_at(output, &version)?, &BTreeSet::new()).await?;
+        Places::of(output, &version)?.sweep(&BTreeSet::new(), &BTreeSet::new()).await?;
         tracing::info!(version, "old model version removed");
     }
     Ok(())

@@ -25,10 +25,9 @@ use super::{
     usage,
 };
 use crate::{
-    coordinator::assignments_at,
     error::RunError,
     kmeans::{lloyd::Lloyd, machine::algorithm_metric},
-    publish::assignments::AssignmentSink,
+    publish::{places::Places, rows::RowSink},
     task::AbortOnDrop,
 };
 
@@ -231,7 +230,7 @@ impl Worker {
     }
 
     /// What the work needs beside the coordinator.
-    fn prepare(&mut self, plan: &[u8], version: &str) -> Result<(SplitStore, AssignmentSink), RunError> {
+    fn prepare(&mut self, plan: &[u8], version: &str) -> Result<(SplitStore, RowSink), RunError> {
         let plan: InputPlan = serde_json::from_slice(plan)
             .map_err(|error| RunError::transient(format!("decode the input plan: {error}")))?;
         let store = match self.store.take() {
@@ -264,14 +263,11 @@ pub(super) fn out_of_reach(status: &Status) -> RunError {
     RunError::transient(format!("the coordinator answered {}: {}", status.code(), status.message()))
 }
 
-fn sink(config: &RunConfig, version: &str) -> Result<AssignmentSink, RunError> {
+fn sink(config: &RunConfig, version: &str) -> Result<RowSink, RunError> {
     let job = &config.job;
-    let location = match &job.output {
-        Some(output) if output.assignments => Some(assignments_at(output, version)?),
-        Some(_) | None => None,
-    };
-    Ok(AssignmentSink {
-        location,
+    let places = job.output.as_ref().map(|output| Places::of(output, version)).transpose()?;
+    Ok(RowSink {
+        places,
         id_name: job.source.columns.id.clone().unwrap_or_else(|| "row".to_owned()),
         metric: algorithm_metric(job.metric),
     })

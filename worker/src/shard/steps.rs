@@ -23,7 +23,7 @@ use super::{
 use crate::{
     error::RunError,
     kmeans::{self, Step, lloyd::Lloyd},
-    publish::assignments::AssignmentSink,
+    publish::rows::RowSink,
 };
 
 /// Wait for workers below, or as long as this worker has computed if that is more. The step needs them anyway: only those that have
@@ -65,7 +65,7 @@ pub(super) async fn work(
     mut way: Way,
     lease: &Lease,
     (store, lloyd): (&mut SplitStore, &mut Lloyd),
-    sink: &AssignmentSink,
+    sink: &RowSink,
     vitals: &Vitals,
 ) -> Result<Life, RunError> {
     let fence = &lease.fence;

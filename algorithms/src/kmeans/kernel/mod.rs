@@ -18,6 +18,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod bounds;
+mod codes;
 mod dots;
 mod moments;
 mod pairs;
@@ -29,6 +30,7 @@ mod tests;
 mod widened;
 
 pub(crate) use bounds::{drift, exclude, open_groups, units_above};
+pub(crate) use codes::{CODE_WIDTH, code_dots};
 pub(crate) use dots::dots;
 pub(crate) use moments::{COARSE_BITS, FINE_BITS, cross_products, squares};
 pub(crate) use pairs::{CHUNK as PAIR_CHUNK, Groups, Trials, distance_sums, trial_distances};

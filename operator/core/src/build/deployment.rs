@@ -7,7 +7,10 @@ use coterie_crds::run::{SERVE_CONFIG_KEY, ServeConfig};
 use coterie_crds::spec::Serving;
 use k8s_openapi::api::{
     apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
-    core::v1::{ConfigMap, ConfigMapVolumeSource, Container, PodSpec, PodTemplateSpec, Volume, VolumeMount},
+    core::v1::{
+        ConfigMap, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, PodSpec, PodTemplateSpec, Volume,
+        VolumeMount,
+    },
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -22,6 +25,8 @@ pub(crate) const HTTP_PORT: u16 = 8080;
 pub(crate) const GRPC_PORT: u16 = 8081;
 const CONTAINER: &str = "serving";
 const CONFIG_DIRECTORY: &str = "/etc/coterie/serving";
+/// Where a replica keeps the index of the items, on the node's disk: it outlives the container, not the pod.
+const ITEMS_DIRECTORY: &str = "/var/lib/coterie/items";
 /// How long a replica goes on answering after it was told to stop, so that every proxy hears of it first.
 const DRAIN_SECONDS: i64 = 10;
 /// Beyond the drain: requests in flight.
@@ -120,29 +125,41 @@ fn image_of(deployment: &Deployment) -> Option<&String> {
 fn template(replica: &Replica<'_>, image: &str, settings: &Settings) -> PodTemplateSpec {
     let Replica { owner, version, serving, credentials, config } = replica;
     let drain = format!("{DRAIN_SECONDS}s");
+    let configuration = format!("{CONFIG_DIRECTORY}/{SERVE_CONFIG_KEY}");
+    let (http, grpc) = (format!("0.0.0.0:{HTTP_PORT}"), format!("0.0.0.0:{GRPC_PORT}"));
+    let mut args = vec!["serve", "--serve-config", &configuration, "--http", &http, "--grpc", &grpc];
+    args.extend(["--drain-delay", &drain, "--log=info", "--log-json"]);
+    let mut mounts = vec![VolumeMount {
+        name: "config".to_owned(),
+        mount_path: CONFIG_DIRECTORY.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    }];
+    let mut volumes = vec![Volume {
+        name: "config".to_owned(),
+        config_map: Some(ConfigMapVolumeSource { name: (*config).to_owned(), ..ConfigMapVolumeSource::default() }),
+        ..Volume::default()
+    }];
+    if serving.similar_items {
+        args.extend(["--items-directory", ITEMS_DIRECTORY]);
+        mounts.push(VolumeMount {
+            name: "items".to_owned(),
+            mount_path: ITEMS_DIRECTORY.to_owned(),
+            ..VolumeMount::default()
+        });
+        volumes.push(Volume {
+            name: "items".to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        });
+    }
     let spec = PodSpec {
         termination_grace_period_seconds: Some(GRACE_SECONDS),
         containers: vec![Container {
             name: CONTAINER.to_owned(),
             image: Some(image.to_owned()),
             image_pull_policy: Some(settings.image_pull_policy.clone()),
-            args: Some(
-                [
-                    "serve",
-                    "--serve-config",
-                    &format!("{CONFIG_DIRECTORY}/{SERVE_CONFIG_KEY}"),
-                    "--http",
-                    &format!("0.0.0.0:{HTTP_PORT}"),
-                    "--grpc",
-                    &format!("0.0.0.0:{GRPC_PORT}"),
-                    "--drain-delay",
-                    &drain,
-                    "--log=info",
-                    "--log-json",
-                ]
-                .map(str::to_owned)
-                .to_vec(),
-            ),
+            args: Some(args.into_iter().map(str::to_owned).collect()),
             env_from: pod::environment_from(credentials),
             ports: Some(vec![pod::port("http", HTTP_PORT), pod::port("grpc", GRPC_PORT)]),
             // Loading a large model takes long; the startup probe gives it time, and a fast look at a small one.
@@ -151,19 +168,10 @@ fn template(replica: &Replica<'_>, image: &str, settings: &Settings) -> PodTempl
             liveness_probe: Some(pod::probe("/healthz/live", "http", 10, 3)),
             resources: Some(pod::resources(&serving.resources)),
             security_context: Some(pod::confined()),
-            volume_mounts: Some(vec![VolumeMount {
-                name: "config".to_owned(),
-                mount_path: CONFIG_DIRECTORY.to_owned(),
-                read_only: Some(true),
-                ..VolumeMount::default()
-            }]),
+            volume_mounts: Some(mounts),
             ..Container::default()
         }],
-        volumes: Some(vec![Volume {
-            name: "config".to_owned(),
-            config_map: Some(ConfigMapVolumeSource { name: (*config).to_owned(), ..ConfigMapVolumeSource::default() }),
-            ..Volume::default()
-        }]),
+        volumes: Some(volumes),
         ..PodSpec::default()
     };
     pod::template(labels(*owner, version), serving_selector(*owner, version), &serving.pod_template, spec)

@@ -1,8 +1,9 @@
-//! Each row's cluster, written as one Parquet object per split.
+//! What is written of the rows, as one Parquet object per split: each row's cluster for people, the rows themselves for those who
+//! ask for similar ones.
 //!
-//! A split's object depends on the split and the model only, so a split that is processed twice writes the same bytes.
+//! A split's objects depend on the split and the model only, so a split that is processed twice writes the same bytes.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray},
@@ -12,28 +13,28 @@ use coterie_algorithms::{
     features::Pipeline,
     kmeans::{self, Centroids, assign},
     metric::Metric,
-    score::Contingency,
 };
-use coterie_data::{
-    Block, Ids, Want,
-    reader::Reader,
-    store::{Location, failure},
-};
-use futures::{StreamExt, TryStreamExt};
-use object_store::{ObjectStore, ObjectStoreExt, buffered::BufWriter};
+use coterie_data::{Block, Ids, Want, reader::Reader, store::failure};
+use coterie_model::items::{ItemsError, PartWriter};
+use futures::StreamExt;
+use object_store::buffered::BufWriter;
 use parquet::{
     arrow::AsyncArrowWriter,
     basic::{Compression, ZstdLevel},
     file::properties::WriterProperties,
 };
 
-use crate::error::{RunError, chain};
+use super::places::Places;
+use crate::{
+    error::{RunError, chain},
+    kmeans::step::{Published, Wanted},
+};
 
-/// Where assignments go, and what the rows' identifiers are called.
+/// Where rows go, and what their identifiers are called.
 #[derive(Clone, Debug)]
-pub struct AssignmentSink {
-    /// The output and the version's directory below it; `None` when there is no output.
-    pub location: Option<Location>,
+pub struct RowSink {
+    /// The version's directories; `None` when there is no output.
+    pub places: Option<Places>,
     /// Name of the id column in the output.
     pub id_name: String,
     /// Distance written.
@@ -46,34 +47,11 @@ pub fn part_name(split: u32) -> String {
     format!("part-{split:05}.parquet")
 }
 
-/// Removes all objects of a version's assignments but those named.
-///
-/// # Errors
-/// When the store fails.
-pub async fn sweep(location: &Location, keep: &BTreeSet<String>) -> Result<(), RunError> {
-    let failed =
-        |error: &object_store::Error| RunError::from(failure(&location.uri, "removing old assignments", error));
-    let listed: Result<Vec<_>, _> = location.store.list(Some(&location.path)).try_collect().await;
-    let listed = match listed {
-        Ok(listed) => listed,
-        Err(object_store::Error::NotFound { .. }) => return Ok(()),
-        Err(error) => return Err(failed(&error)),
-    };
-    for object in listed {
-        let kept = object.location.filename().is_some_and(|name| keep.contains(name));
-        if !kept {
-            location.store.delete(&object.location).await.map_err(|error| failed(&error))?;
-        }
-    }
-    Ok(())
-}
-
-impl AssignmentSink {
-    /// Reads a split again; writes its rows' clusters if `assignments`, counts its classes if `labels`.
+impl RowSink {
+    /// Reads a split again and makes of its rows what is wanted.
     ///
     /// # Errors
     /// When the source cannot be read or the output cannot be written.
-    #[allow(clippy::too_many_arguments)]
     pub async fn split(
         &self,
         reader: &Reader,
@@ -81,13 +59,14 @@ impl AssignmentSink {
         offset: u64,
         pipeline: &Pipeline,
         centroids: &Centroids,
-        assignments: bool,
-        labels: bool,
-    ) -> Result<Contingency, RunError> {
-        let mut contingency = Contingency::default();
+        wanted: Wanted,
+    ) -> Result<Published, RunError> {
+        let mut published = Published::default();
         let mut writer: Option<AsyncArrowWriter<BufWriter>> = None;
+        let mut part: Option<PartWriter> = None;
+        let Wanted { assignments, items, labels } = wanted;
         let mut ordinal = offset;
-        let mut blocks = std::pin::pin!(reader.read(split, Want { ids: assignments, labels }));
+        let mut blocks = std::pin::pin!(reader.read(split, Want { ids: assignments || items, labels }));
         let (mut transformed, mut found) = (Vec::new(), Vec::new());
         while let Some(block) = blocks.next().await {
             let block = block?;
@@ -98,10 +77,18 @@ impl AssignmentSink {
                 assign(centroids, &transformed, &mut found);
             });
             for (class, cluster) in block.labels.iter().flatten().zip(&found) {
-                contingency.add(class, *cluster);
+                published.contingency.add(class, *cluster);
+            }
+            let ids = identifiers(&block, ordinal);
+            if items && block.rows > 0 {
+                let open = match &mut part {
+                    Some(open) => open,
+                    None => part.insert(self.open_items(split, ids.data_type(), centroids.dimension())?),
+                };
+                open.write(Arc::clone(&ids), &found, &transformed).await.map_err(|error| self.items_failed(&error))?;
             }
             if assignments && block.rows > 0 {
-                let batch = self.batch(&block, ordinal, &transformed, &found, centroids)?;
+                let batch = self.batch(ids, &transformed, &found, centroids)?;
                 let open = match &mut writer {
                     Some(open) => open,
                     None => writer.insert(self.open(split, &batch)?),
@@ -113,12 +100,25 @@ impl AssignmentSink {
         if let Some(writer) = writer {
             writer.close().await.map_err(|error| self.failed(split, &error))?;
         }
-        Ok(contingency)
+        if let Some(part) = part {
+            published.parts.insert(split, part.finish().await.map_err(|error| self.items_failed(&error))?);
+        }
+        Ok(published)
+    }
+
+    fn open_items(&self, split: u32, ids: &DataType, dimension: usize) -> Result<PartWriter, RunError> {
+        let places = self.places()?;
+        let name = coterie_model::items::part_name(split);
+        PartWriter::new(Arc::clone(&places.version.store), &places.version.path, &name, ids, dimension)
+            .map_err(|error| self.items_failed(&error))
+    }
+
+    fn places(&self) -> Result<&Places, RunError> {
+        self.places.as_ref().ok_or_else(|| RunError::spec("writing rows needs spec.output.uri"))
     }
 
     fn open(&self, split: u32, batch: &RecordBatch) -> Result<AsyncArrowWriter<BufWriter>, RunError> {
-        let location =
-            self.location.as_ref().ok_or_else(|| RunError::spec("spec.output.assignments needs spec.output.uri"))?;
+        let location = &self.places()?.assignments;
         let path = location.path.clone().join(part_name(split));
         let buffer = BufWriter::new(Arc::clone(&location.store), path);
         let level = ZstdLevel::try_new(1).map_err(|error| self.failed(split, &error))?;
@@ -128,17 +128,11 @@ impl AssignmentSink {
 
     fn batch(
         &self,
-        block: &Block,
-        ordinal: u64,
+        ids: ArrayRef,
         rows: &[f32],
         labels: &[u32],
         centroids: &Centroids,
     ) -> Result<RecordBatch, RunError> {
-        let ids: ArrayRef = match &block.ids {
-            Some(Ids::Int(ids)) => Arc::new(Int64Array::from(ids.clone())),
-            Some(Ids::Text(ids)) => Arc::new(StringArray::from_iter_values(ids)),
-            None => Arc::new(Int64Array::from_iter_values((ordinal..).take(block.rows).map(|row| row as i64))),
-        };
         let distances = rows.chunks_exact(centroids.dimension()).zip(labels).map(|(row, label)| {
             let squared = kmeans::squared_distance(row, centroids.row(*label as usize));
             match self.metric {
@@ -159,7 +153,24 @@ impl AssignmentSink {
     }
 
     fn failed(&self, split: u32, error: &dyn std::error::Error) -> RunError {
-        let uri = self.location.as_ref().map_or("", |location| location.uri.as_str());
+        let uri = self.places.as_ref().map_or("", |places| places.assignments.uri.as_str());
         RunError::transient(format!("writing assignments of split {split} to {uri}: {}", chain(error)))
+    }
+
+    fn items_failed(&self, error: &ItemsError) -> RunError {
+        let uri = self.places.as_ref().map_or("", |places| places.version.uri.as_str());
+        if let ItemsError::Store { action, path, source } = error {
+            return RunError::from(failure(&format!("{uri} ({path})"), action, source));
+        }
+        RunError::transient(format!("writing items to {uri}: {}", chain(error)))
+    }
+}
+
+/// The rows' identifiers: what the source says, or their numbers.
+fn identifiers(block: &Block, ordinal: u64) -> ArrayRef {
+    match &block.ids {
+        Some(Ids::Int(ids)) => Arc::new(Int64Array::from(ids.clone())),
+        Some(Ids::Text(ids)) => Arc::new(StringArray::from_iter_values(ids)),
+        None => Arc::new(Int64Array::from_iter_values((ordinal..).take(block.rows).map(|row| row as i64))),
     }
 }

@@ -1,0 +1,210 @@
+//! Searches for similar rows, one query after the other on one thread, and prints a line of JSON per setting: our side of
+//! `cargo xtask bench similar`.
+//!
+//! `cargo run --release -p coterie-algorithms --example similar_bench -- X.npy QUERIES.npy TRUTH.npy --clusters 1024`
+//!
+//! `TRUTH.npy` holds the ten nearest rows of each query, as `f4`. Building holds all that a model costs: k-means from random rows, then
+//! the codes; the rows are in memory before. With `--tables` hash tables are built and searched as well, for several recalls.
+#![allow(clippy::print_stdout)]
+
+#[allow(dead_code)] // other benchmarks write files
+#[path = "../kmeans_bench/npy.rs"]
+mod npy;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use coterie_algorithms::kmeans::{Centroids, local};
+use coterie_algorithms::lists::{Lists, Searcher, code_length, encode, probes_for, reach};
+use coterie_algorithms::lsh::{self, Goal, Neighbour, Tables, choose, stable_families};
+use coterie_algorithms::metric::Metric;
+use coterie_algorithms::random::{Purpose, Stream};
+use rayon::prelude::*;
+use serde_json::json;
+
+const NEIGHBOURS: usize = 10;
+const SEED: u64 = 1;
+/// Iterations of k-means, and rows of each cluster that it is trained on.
+const ITERATIONS: u32 = 10;
+const ROWS_PER_CLUSTER: usize = 256;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+fn main() -> Result<(), Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let (mut files, mut clusters, mut tables) = (Vec::new(), 1024, false);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--clusters" => clusters = arguments.next().ok_or("--clusters needs a number")?.parse()?,
+            "--tables" => tables = true,
+            _ => files.push(PathBuf::from(argument)),
+        }
+    }
+    let [data, queries, truth] = &files[..] else { return Err("expected three files: rows, queries, truth".into()) };
+    let (rows, d) = npy::read(data)?;
+    let (queries, _) = npy::read(queries)?;
+    let (truth, _) = npy::read(truth)?;
+    let truth: Vec<Vec<u32>> =
+        truth.chunks_exact(NEIGHBOURS).map(|ids| ids.iter().map(|&id| id as u32).collect()).collect();
+
+    let begun = Instant::now();
+    let owned = Owned::new(&rows, d, clusters);
+    let build = begun.elapsed().as_secs_f64();
+    drop(rows);
+    let lists = owned.view()?;
+    let begun = Instant::now();
+    let chosen = probes_for(&lists, Metric::Euclidean, 0.95, NEIGHBOURS, 300, SEED);
+    let choosing = begun.elapsed().as_secs_f64();
+    let mut searcher = Searcher::new();
+    let settings = [1, 2, 4, 8, 16, 24, 32, 48, 64, 128].into_iter().filter(|&probes| probes < clusters);
+    for probes in settings.chain([chosen, clusters]) {
+        let asked = if probes == clusters { truth.len().min(50) } else { truth.len() };
+        let figures = ask(&queries[..asked * d], &truth, d, &owned.ids, |query, found| {
+            searcher.nearest(&lists, Metric::Euclidean, query, probes, NEIGHBOURS, None, found);
+        });
+        println!(
+            "{}",
+            json!({"contender": "lists", "setting": probes, "chosen": probes == chosen, "build_seconds": build,
+                "choosing_seconds": choosing, "recall": figures.recall, "queries_per_second": figures.rate,
+                "p50_us": figures.p50, "p99_us": figures.p99})
+        );
+    }
+    if tables {
+        hash_tables(&lists, &queries, &truth, d, &owned.ids);
+    }
+    Ok(())
+}
+
+/// Tables for several recalls.
+fn hash_tables(lists: &Lists<'_>, queries: &[f32], truth: &[Vec<u32>], d: usize, ids: &[u32]) {
+    let n = lists.len();
+    let step = (n / 20_000).max(1);
+    let sample: Vec<f32> = (0..n).step_by(step).flat_map(|row| lists.row(row).iter().copied()).collect();
+    let (mut searcher, mut found) = (Searcher::new(), Vec::new());
+    let mut distance = 0.0;
+    for row in (0..n).step_by(n / 100) {
+        searcher.nearest(lists, Metric::Euclidean, lists.row(row), 64, NEIGHBOURS, Some(row as u32), &mut found);
+        distance += found.last().map_or(0.0, |last| last.distance) / 100.0;
+    }
+    for recall in [0.6, 0.75, 0.9, 0.95] {
+        let families = stable_families(d, distance, 16, SEED);
+        let goal = Goal { recall, neighbours: NEIGHBOURS, queries: 300, most_tables: 16, most_probes: 4096, rows: n };
+        let begun = Instant::now();
+        let choice = choose(&families, &sample, Metric::Euclidean, goal, SEED).unwrap_or_else(|error| error.best);
+        let choosing = begun.elapsed().as_secs_f64();
+        let (hashes, width) = (families[choice.family].0.hashes(), families[choice.family].0.width());
+        let family = lsh::StableFamily::new(d, choice.effort.tables, hashes, width, SEED);
+        let begun = Instant::now();
+        let tables = Tables::of_vectors(&family, lists.rows());
+        let build = begun.elapsed().as_secs_f64();
+        let mut searcher = lsh::Searcher::new();
+        let figures = ask(queries, truth, d, ids, |query, found| {
+            let effort = choice.effort;
+            searcher.nearest(&family, &tables, lists.rows(), Metric::Euclidean, query, effort, NEIGHBOURS, found);
+        });
+        println!(
+            "{}",
+            json!({"contender": "tables", "setting": recall, "tables": choice.effort.tables,
+                "probes": choice.effort.probes, "hashes": hashes, "build_seconds": build,
+                "choosing_seconds": choosing, "recall": figures.recall, "queries_per_second": figures.rate,
+                "p50_us": figures.p50, "p99_us": figures.p99})
+        );
+    }
+}
+
+struct Figures {
+    recall: f64,
+    rate: f64,
+    p50: f64,
+    p99: f64,
+}
+
+fn ask(
+    queries: &[f32],
+    truth: &[Vec<u32>],
+    d: usize,
+    ids: &[u32],
+    mut search: impl FnMut(&[f32], &mut Vec<Neighbour>),
+) -> Figures {
+    let (mut found, mut hits, mut times) = (Vec::new(), 0, Vec::new());
+    for query in queries.chunks_exact(d).take(5) {
+        search(query, &mut found);
+    }
+    for (query, truth) in queries.chunks_exact(d).zip(truth) {
+        let begun = Instant::now();
+        search(query, &mut found);
+        times.push(begun.elapsed().as_secs_f64());
+        hits += found.iter().filter(|found| truth.contains(&ids[found.id as usize])).count();
+    }
+    let rate = times.len() as f64 / times.iter().sum::<f64>();
+    times.sort_unstable_by(f64::total_cmp);
+    let at = |share: f64| 1e6 * times[(share * (times.len() - 1) as f64) as usize];
+    Figures { recall: hits as f64 / (NEIGHBOURS * times.len()) as f64, rate, p50: at(0.5), p99: at(0.99) }
+}
+
+/// The arrays of the lists.
+struct Owned {
+    centroids: Centroids,
+    ids: Vec<u32>,
+    starts: Vec<u64>,
+    rows: Vec<f32>,
+    codes: Vec<i8>,
+    terms: Vec<f32>,
+    radii: Vec<f32>,
+}
+
+impl Owned {
+    fn new(rows: &[f32], d: usize, k: usize) -> Self {
+        let n = rows.len() / d;
+        let stream = Stream::new(SEED, Purpose::Sample, 0);
+        let mut order: Vec<u32> = (0..n as u32).collect();
+        order.sort_unstable_by_key(|&row| stream.hash(row.into()));
+        let of = |rows_of: &[u32]| -> Vec<f32> {
+            rows_of.iter().flat_map(|&row| rows[row as usize * d..][..d].iter().copied()).collect()
+        };
+        let sample = of(&order[..n.min(ROWS_PER_CLUSTER * k)]);
+        let params = local::Params { max_iterations: ITERATIONS, ..local::Params::default() };
+        let points = ndarray::ArrayView2::from_shape((sample.len() / d, d), &sample[..]);
+        let start = of(&order[..k]);
+        let start = ndarray::ArrayView2::from_shape((k, d), &start[..]);
+        let (Ok(points), Ok(start)) = (points, start) else { unreachable!("whole rows") };
+        let centroids = Centroids::new(d, local::fit(points, start, &params).centroids);
+        let mut labels = vec![0; n];
+        labels.par_chunks_mut(4096).zip(rows.par_chunks(4096 * d)).for_each(|(labels, rows)| {
+            coterie_algorithms::kmeans::assign(&centroids, rows, labels);
+        });
+        let mut ids: Vec<u32> = (0..n as u32).collect();
+        ids.sort_by_key(|&row| labels[row as usize]);
+        let mut counts = vec![0u64; k + 1];
+        labels.iter().for_each(|&label| counts[label as usize + 1] += 1);
+        let starts: Vec<u64> = counts
+            .iter()
+            .scan(0, |sum, count| {
+                *sum += count;
+                Some(*sum)
+            })
+            .collect();
+        let length = code_length(d);
+        let (mut sorted, mut codes) = (vec![0.0; n * d], vec![0i8; n * length]);
+        let encoded: Vec<_> = (sorted.par_chunks_mut(d), codes.par_chunks_mut(length), ids.par_iter())
+            .into_par_iter()
+            .map(|(place, code, &row)| {
+                place.copy_from_slice(&rows[row as usize * d..][..d]);
+                let label = labels[row as usize] as usize;
+                let centroid = centroids.row(label);
+                (encode(place, centroid, code), label, reach(place, centroid))
+            })
+            .collect();
+        let (mut terms, mut radii) = (vec![0.0; 3 * n], vec![0.0f32; k]);
+        for (place, (of_row, label, distance)) in encoded.into_iter().enumerate() {
+            of_row.put(&mut terms, place);
+            radii[label] = radii[label].max(distance);
+        }
+        Self { centroids, ids, starts, rows: sorted, codes, terms, radii }
+    }
+
+    fn view(&self) -> Result<Lists<'_>, Failure> {
+        Ok(Lists::new(&self.centroids, &self.starts, &self.rows, &self.codes, &self.terms, &self.radii)?)
+    }
+}

@@ -1,0 +1,130 @@
+//! Rows as one byte per column, and what the bytes leave out.
+
+use crate::kmeans::kernel::CODE_WIDTH;
+
+/// Largest magnitude of a code.
+const MOST: f64 = 127.0;
+
+/// Steps below this are not taken: products of them would lose digits at the lower end of `f32`.
+const SMALLEST: f64 = 1e-30;
+
+/// `f32` values are rounded away from the truth by less than this share.
+const ROUNDING: f64 = 1.0 / (1u64 << 22) as f64;
+
+/// Length of a row of codes: `dimension`, filled up with zeros to whole vectors.
+pub fn code_length(dimension: usize) -> usize {
+    dimension.next_multiple_of(CODE_WIDTH)
+}
+
+/// What a code means: its row less the centroid is `scale * code`, give or take a vector of length `error`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Terms {
+    /// Size of a step of the code.
+    pub scale: f32,
+    /// Squared length of `scale * code`.
+    pub square: f32,
+    /// Length of what the code leaves out, never too small.
+    pub error: f32,
+}
+
+/// Writes the code of a row that belongs to `centroid`.
+///
+/// # Panics
+/// If the shapes do not agree: `code` has [`code_length`] places.
+pub fn encode(row: &[f32], centroid: &[f32], code: &mut [i8]) -> Terms {
+    assert!(row.len() == centroid.len() && code.len() == code_length(row.len()), "row and code disagree");
+    let offset = |(&x, &c): (&f32, &f32)| f64::from(x) - f64::from(c);
+    let largest = row.iter().zip(centroid).map(offset).fold(0.0, |most: f64, r| most.max(r.abs()));
+    code.fill(0);
+    let scale = (largest / MOST) as f32;
+    if f64::from(scale) < SMALLEST || !scale.is_finite() {
+        // A row that is its centroid, or nearly, or too far for a code.
+        let length = row.iter().zip(centroid).map(offset).map(|r| r * r).sum::<f64>().sqrt();
+        return Terms { scale: 0.0, square: 0.0, error: above(length) };
+    }
+    let step = f64::from(scale);
+    let (mut squares, mut left) = (0i64, 0.0);
+    for (place, r) in code.iter_mut().zip(row.iter().zip(centroid).map(offset)) {
+        let value = (r / step).round().clamp(-MOST, MOST);
+        *place = value as i8;
+        squares += i64::from(*place) * i64::from(*place);
+        let rest = r - step * value;
+        left += rest * rest;
+    }
+    Terms { scale, square: (step * step * squares as f64) as f32, error: above(left.sqrt()) }
+}
+
+/// Distance of a row to its centroid, never too small.
+///
+/// # Panics
+/// If the rows are of different dimensions.
+pub fn reach(row: &[f32], centroid: &[f32]) -> f32 {
+    above(crate::kmeans::squared_distance(row, centroid).sqrt())
+}
+
+/// A query as seen from a centroid: `step * code`, give or take a vector of length `error`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Query {
+    pub(super) code: Vec<i16>,
+    pub(super) step: f64,
+    /// Squared length of `step * code`.
+    pub(super) square: f64,
+    pub(super) error: f64,
+}
+
+impl Query {
+    /// Takes the query's place relative to a centroid.
+    pub(super) fn set(&mut self, query: &[f32], centroid: &[f32]) {
+        let offset = |(&x, &c): (&f32, &f32)| f64::from(x) - f64::from(c);
+        let length = code_length(query.len());
+        self.code.clear();
+        self.code.resize(length, 0);
+        let largest = query.iter().zip(centroid).map(offset).fold(0.0, |most: f64, r| most.max(r.abs()));
+        // The products of all columns must fit into 32 bits.
+        let most = (f64::from(i32::MAX) / (MOST * length as f64)).min(f64::from(i16::MAX)).floor();
+        let step = largest / most;
+        // Nearly the centroid itself: all of it is left out.
+        self.step = if step < SMALLEST { 0.0 } else { step };
+        let (mut squares, mut left) = (0i64, 0.0);
+        for (place, r) in self.code.iter_mut().zip(query.iter().zip(centroid).map(offset)) {
+            let value = if self.step > 0.0 { (r / self.step).round() } else { 0.0 };
+            *place = value as i16;
+            squares += i64::from(*place) * i64::from(*place);
+            let rest = r - self.step * value;
+            left += rest * rest;
+        }
+        self.square = self.step * self.step * squares as f64;
+        self.error = left.sqrt() * (1.0 + ROUNDING);
+    }
+}
+
+/// An `f32` no smaller than `length`.
+pub(super) fn above(length: f64) -> f32 {
+    (length * (1.0 + ROUNDING)) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_its_row_but_for_the_error() {
+        let stream = crate::random::Stream::new(1, crate::random::Purpose::Generate, 0);
+        for d in [1, 5, 16, 33] {
+            let number = |i: usize| (stream.uniform(i as u64) - 0.5) as f32 * 9.0;
+            let row: Vec<f32> = (0..d).map(number).collect();
+            let centroid: Vec<f32> = (100..100 + d).map(number).collect();
+            let mut code = vec![1; code_length(d)];
+            let terms = encode(&row, &centroid, &mut code);
+            let part =
+                |j: usize| f64::from(row[j]) - f64::from(centroid[j]) - f64::from(terms.scale) * f64::from(code[j]);
+            let left = (0..d).map(|j| part(j).powi(2)).sum::<f64>().sqrt();
+            assert!(left <= f64::from(terms.error) && f64::from(terms.error) <= left * 1.000_001, "{d}: {left}");
+            assert!(code[d..].iter().all(|&c| c == 0) && code.iter().any(|c| c.unsigned_abs() == 127));
+            assert!(f64::from(terms.error) <= f64::from(terms.scale) / 2.0 * (d as f64).sqrt() * 1.000_001);
+        }
+        let mut code = vec![1; 16];
+        assert_eq!(encode(&[2.0, 3.0], &[2.0, 3.0], &mut code), Terms::default());
+        assert_eq!(code, [0; 16]);
+    }
+}

@@ -1,0 +1,187 @@
+//! Looking up what is near a row, list by list.
+
+use std::collections::BinaryHeap;
+
+use super::Lists;
+use super::code::{Query, above};
+use crate::kmeans::kernel::{code_dots, squared_distance};
+use crate::kmeans::nearest;
+use crate::lsh::Neighbour;
+use crate::metric::Metric;
+
+/// Share by which `f32` products, of the magnitudes that are added, may be too large.
+const SLACK: f32 = 1.0 / (1 << 19) as f32;
+
+/// Share by which a limit is widened, so that rounding excludes no row.
+const WIDER: f64 = 1.0 + 1.0 / (1u64 << 30) as f64;
+
+/// Answers queries one after the other, and keeps its buffers: once they have grown, a query allocates only for the order of the
+/// centroids. Use one per thread.
+#[derive(Clone, Debug, Default)]
+pub struct Searcher {
+    query: Query,
+    dots: Vec<i32>,
+    bounds: Vec<f32>,
+    /// The nearest so far, the farthest of them on top.
+    found: BinaryHeap<Found>,
+}
+
+/// A row by its squared distance.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    square: f64,
+    id: u32,
+}
+
+impl Ord for Found {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.square.total_cmp(&other.square).then(self.id.cmp(&other.id))
+    }
+}
+
+impl PartialOrd for Found {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Found {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Found {}
+
+impl Searcher {
+    /// With empty buffers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The `m` rows nearest to `query` among those of its `probes` nearest clusters, ties by lowest place; `without` is left out.
+    ///
+    /// Distances are those of [`crate::lsh::brute_force`], bit for bit: in `f64`, of [`Metric::Cosine`] half the squared one,
+    /// for rows of unit length. Takes O(k d + rows in the lists x d / 4) and little more for rows that are near.
+    ///
+    /// # Panics
+    /// If the query is of another dimension.
+    #[allow(clippy::too_many_arguments)] // what is searched, what for, and how
+    pub fn nearest(
+        &mut self,
+        lists: &Lists<'_>,
+        metric: Metric,
+        query: &[f32],
+        probes: usize,
+        m: usize,
+        without: Option<u32>,
+        found: &mut Vec<Neighbour>,
+    ) {
+        assert_eq!(query.len(), lists.centroids.dimension(), "a query of another dimension");
+        self.search(lists, query, probes, m, without);
+        self.give(metric, found);
+    }
+
+    /// As [`Searcher::nearest`], among all rows of one cluster.
+    ///
+    /// # Panics
+    /// If the query is of another dimension or there is no such cluster.
+    #[allow(clippy::too_many_arguments)] // what is searched, what for, and how
+    pub fn in_cluster(
+        &mut self,
+        lists: &Lists<'_>,
+        metric: Metric,
+        query: &[f32],
+        cluster: usize,
+        m: usize,
+        without: Option<u32>,
+        found: &mut Vec<Neighbour>,
+    ) {
+        assert_eq!(query.len(), lists.centroids.dimension(), "a query of another dimension");
+        self.found.clear();
+        if m > 0 {
+            self.look(lists, query, cluster, m, without);
+        }
+        self.give(metric, found);
+    }
+
+    /// Gives what was found, the nearest first.
+    fn give(&mut self, metric: Metric, found: &mut Vec<Neighbour>) {
+        found.clear();
+        found.extend(self.found.drain().map(|Found { square, id }| {
+            let distance = match metric {
+                Metric::Euclidean => square.sqrt(),
+                Metric::Cosine => 0.5 * square,
+            };
+            Neighbour { id, distance }
+        }));
+        found.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id)));
+    }
+
+    fn search(&mut self, lists: &Lists<'_>, query: &[f32], probes: usize, m: usize, without: Option<u32>) {
+        self.found.clear();
+        if m == 0 {
+            return;
+        }
+        for (cluster, square) in nearest(lists.centroids, query, probes) {
+            // No row of the list is nearer than this.
+            let least = square.sqrt() - f64::from(lists.radii[cluster as usize]);
+            if least <= self.limit(m) {
+                self.look(lists, query, cluster as usize, m, without);
+            }
+        }
+    }
+
+    /// How far away a row may be and still be among the `m` nearest.
+    fn limit(&self, m: usize) -> f64 {
+        match self.found.peek() {
+            Some(last) if self.found.len() == m => last.square.sqrt() * WIDER,
+            _ => f64::INFINITY,
+        }
+    }
+
+    /// Looks at the rows of one cluster.
+    fn look(&mut self, lists: &Lists<'_>, query: &[f32], cluster: usize, m: usize, without: Option<u32>) {
+        let range = lists.range(cluster);
+        self.query.set(query, lists.centroids.row(cluster));
+        let length = self.query.code.len();
+        self.dots.resize(range.len(), 0);
+        code_dots(&self.query.code, &lists.codes[range.start * length..range.end * length], &mut self.dots);
+        self.bound(lists, range.clone());
+
+        let errors = &lists.terms.errors[range.clone()];
+        let mut limit = above(self.limit(m) + self.query.error);
+        for ((id, &bound), &error) in (range.start as u32..).zip(&self.bounds).zip(errors) {
+            let reach = limit + error;
+            // Where the sum overflows nothing is known, and the row is looked at.
+            if bound > reach * reach || Some(id) == without {
+                continue;
+            }
+            let found = Found { square: squared_distance(query, lists.row(id as usize)), id };
+            if self.found.len() < m {
+                self.found.push(found);
+            } else if let Some(mut last) = self.found.peek_mut()
+                && found < *last
+            {
+                *last = found;
+            }
+            limit = above(self.limit(m) + self.query.error);
+        }
+    }
+
+    /// What the squared distance between the codes' rows and the query's is at least.
+    fn bound(&mut self, lists: &Lists<'_>, range: std::ops::Range<usize>) {
+        let square = self.query.square as f32;
+        let twice = (2.0 * self.query.step) as f32;
+        let scales = &lists.terms.scales[range.clone()];
+        let squares = &lists.terms.squares[range];
+        self.bounds.clear();
+        self.bounds.extend(scales.iter().zip(squares).zip(&self.dots).map(|((scale, own), &dot)| {
+            // Twice the product is at most the sum of the squares, so the error is at most a share of that.
+            let sum = own + square;
+            let bound = (sum - twice * (scale * dot as f32)) - SLACK * sum;
+            // Beyond the range of numbers nothing is known.
+            if sum < f32::MAX { bound } else { 0.0 }
+        }));
+    }
+}

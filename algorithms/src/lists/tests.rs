@@ -1,0 +1,163 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::kmeans::{Centroids, assign};
+use crate::lsh::{Neighbour, brute_force};
+use crate::metric::Metric;
+use crate::random::{Purpose, Stream};
+
+/// The arrays behind [`Lists`].
+struct Owned {
+    centroids: Centroids,
+    starts: Vec<u64>,
+    rows: Vec<f32>,
+    codes: Vec<i8>,
+    terms: Vec<f32>,
+    radii: Vec<f32>,
+}
+
+impl Owned {
+    fn new(centroids: Centroids, rows: &[f32]) -> Self {
+        let (k, d) = (centroids.len(), centroids.dimension());
+        let n = rows.len() / d;
+        let mut labels = vec![0; n];
+        assign(&centroids, rows, &mut labels);
+        let mut order: Vec<usize> = (0..n).collect();
+        order.sort_by_key(|&i| labels[i]);
+        let starts =
+            (0..=k).map(|c| labels.iter().filter(|&&label| (label as usize) < c).count() as u64).collect::<Vec<_>>();
+        let mut owned = Self {
+            rows: order.iter().flat_map(|&i| rows[i * d..][..d].to_vec()).collect(),
+            codes: vec![0; n * code_length(d)],
+            terms: vec![0.0; 3 * n],
+            radii: vec![0.0; k],
+            starts,
+            centroids,
+        };
+        for (place, &i) in order.iter().enumerate() {
+            let (row, cluster) = (&rows[i * d..][..d], labels[i] as usize);
+            let centroid = owned.centroids.row(cluster);
+            encode(row, centroid, &mut owned.codes[place * code_length(d)..][..code_length(d)])
+                .put(&mut owned.terms, place);
+            owned.radii[cluster] = owned.radii[cluster].max(reach(row, centroid));
+        }
+        owned
+    }
+
+    fn view(&self) -> Lists<'_> {
+        Lists::new(&self.centroids, &self.starts, &self.rows, &self.codes, &self.terms, &self.radii).unwrap()
+    }
+}
+
+fn blobs(n: usize, d: usize, centres: u64, salt: u64) -> Vec<f32> {
+    let (places, noise) = (Stream::new(1, Purpose::Generate, 0), Stream::new(salt, Purpose::Generate, 1));
+    (0..n * d)
+        .map(|i| {
+            let centre = noise.hash((n * d + i / d) as u64) % centres;
+            let near: f64 = (0..4).map(|k| noise.uniform((4 * i + k) as u64) - 0.5).sum();
+            (places.uniform(centre * d as u64 + (i % d) as u64) - 0.5 + 0.15 * near) as f32
+        })
+        .collect()
+}
+
+/// The slow twin: all rows of the nearest clusters, by distance.
+fn naive(lists: &Lists<'_>, query: &[f32], probes: usize, m: usize, without: Option<u32>) -> Vec<Neighbour> {
+    let clusters: Vec<u32> =
+        crate::kmeans::nearest(lists.centroids, query, probes).into_iter().map(|(cluster, _)| cluster).collect();
+    brute_force(lists.rows(), Metric::Euclidean, query, lists.len())
+        .into_iter()
+        .filter(|found| Some(found.id) != without)
+        .filter(|found| clusters.contains(&(lists.cluster_of(found.id as usize) as u32)))
+        .take(m)
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn same_as_looking_at_every_row_of_the_lists(
+        n in 1usize..300, d in 1usize..40, k in 1usize..12, probes in 0usize..14, m in 0usize..25, salt: u64,
+        exponent in -12i32..13, whole: bool, left_out: bool,
+    ) {
+        let stream = Stream::new(salt, Purpose::Generate, 0);
+        let scale = 10f32.powi(exponent);
+        // Whole numbers make distances equal often.
+        let number = |i: usize| if whole {
+            (stream.hash(i as u64) % 5) as f32 - 2.0
+        } else {
+            (stream.uniform(i as u64) as f32 - 0.5) * scale
+        };
+        let rows: Vec<f32> = (0..n * d).map(number).collect();
+        let centroids = Centroids::new(d, (0..k * d).map(|i| number((1 << 30) + i)).collect());
+        let owned = Owned::new(centroids, &rows);
+        let lists = owned.view();
+        let (mut searcher, mut found) = (Searcher::new(), Vec::new());
+        for query in 0..3 {
+            let query: Vec<f32> = if query == 0 {
+                lists.row(n / 2).to_vec()
+            } else {
+                (0..d).map(|j| number((1 << 20) + query * d + j)).collect()
+            };
+            let without = left_out.then_some((n / 2) as u32);
+            searcher.nearest(&lists, Metric::Euclidean, &query, probes, m, without, &mut found);
+            prop_assert_eq!(&found, &naive(&lists, &query, probes, m, without));
+            let cluster = lists.cluster_of(n / 2);
+            searcher.in_cluster(&lists, Metric::Euclidean, &query, cluster, m, without, &mut found);
+            let mut all = naive(&lists, &query, k, n, without);
+            all.retain(|found| lists.cluster_of(found.id as usize) == cluster);
+            all.truncate(m);
+            prop_assert_eq!(&found, &all);
+        }
+    }
+}
+
+#[test]
+fn all_lists_are_exact_and_few_reach_the_recall() {
+    let (n, d, k) = (20_000, 24, 64);
+    let rows = blobs(n, d, 200, 5);
+    let owned = Owned::new(Centroids::new(d, rows[..k * d].to_vec()), &rows);
+    let lists = owned.view();
+    let (mut searcher, mut found) = (Searcher::new(), Vec::new());
+    let queries = blobs(200, d, 200, 6);
+    for recall in [0.8, 0.95] {
+        let probes = probes_for(&lists, Metric::Euclidean, recall, 10, 200, 1);
+        assert!(probes < k / 2, "{recall}: {probes} lists");
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        assert_eq!(alone.install(|| probes_for(&lists, Metric::Euclidean, recall, 10, 200, 1)), probes);
+        let mut hits = 0;
+        for query in queries.chunks_exact(d) {
+            let truth = brute_force(lists.rows(), Metric::Euclidean, query, 10);
+            searcher.nearest(&lists, Metric::Euclidean, query, k, 10, None, &mut found);
+            assert_eq!(found, truth);
+            searcher.nearest(&lists, Metric::Euclidean, query, probes, 10, None, &mut found);
+            hits += found.iter().filter(|found| truth.contains(found)).count();
+        }
+        assert!(hits as f64 >= recall * 2000.0, "{recall}: {hits} hits of 2000 in {probes} lists");
+    }
+    // Cosine distances are half the squared ones.
+    searcher.nearest(&lists, Metric::Cosine, &queries[..d], k, 3, None, &mut found);
+    assert_eq!(found, brute_force(lists.rows(), Metric::Cosine, &queries[..d], 3));
+}
+
+#[test]
+fn what_cannot_be_sure_takes_all_lists() {
+    let owned = Owned::new(Centroids::new(1, vec![0.0, 9.0]), &[0.0, 1.0, 9.0]);
+    assert_eq!(probes_for(&owned.view(), Metric::Euclidean, 1.0, 10, 100, 1), 2);
+    let owned = Owned::new(Centroids::new(1, vec![0.0, 9.0]), &[]);
+    assert_eq!(probes_for(&owned.view(), Metric::Euclidean, 0.5, 10, 100, 1), 2);
+}
+
+#[test]
+fn damage_is_named() {
+    let owned = Owned::new(Centroids::new(1, vec![0.0, 9.0]), &[0.0, 1.0, 9.0]);
+    let view = |starts: &[u64], terms: &[f32]| {
+        Lists::new(&owned.centroids, starts, &owned.rows, &owned.codes, terms, &owned.radii).map(|lists| lists.len())
+    };
+    assert_eq!(view(&[0, 2, 3], &[0.0; 9]), Ok(3));
+    assert_eq!(view(&[0, 3], &[0.0; 9]), Err(ListsError::Length { array: "starts", found: 2, expected: 3 }));
+    assert_eq!(view(&[0, 2, 3], &[0.0; 8]), Err(ListsError::Length { array: "terms", found: 8, expected: 9 }));
+    assert_eq!(view(&[0, 4, 3], &[0.0; 9]), Err(ListsError::Starts(1)));
+    assert_eq!(view(&[0, 2, 2], &[0.0; 9]), Err(ListsError::Starts(2)));
+    assert_eq!(view(&[1, 2, 3], &[0.0; 9]), Err(ListsError::Starts(2)));
+}

@@ -1,0 +1,143 @@
+//! The lists as flat arrays.
+
+use super::{Terms, code_length};
+use crate::kmeans::Centroids;
+
+/// Rows in order of their cluster, with their codes. The arrays lie in memory or in a mapped file; this only looks at them.
+///
+/// | array | length | contents |
+/// |---|---|---|
+/// | `starts` | k + 1 | where each cluster's rows begin; from 0 to n |
+/// | `rows` | n x d | the rows |
+/// | `codes` | n x [`code_length`] | a byte per column |
+/// | `terms` | n | what the codes mean |
+/// | `radii` | k | the largest distance of a row of the list to the centroid, never too small; 0 for no rows |
+#[derive(Clone, Copy, Debug)]
+pub struct Lists<'a> {
+    pub(super) centroids: &'a Centroids,
+    pub(super) starts: &'a [u64],
+    pub(super) rows: &'a [f32],
+    pub(super) codes: &'a [i8],
+    pub(super) terms: Columns<'a>,
+    pub(super) radii: &'a [f32],
+}
+
+/// [`Terms`], column by column.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Columns<'a> {
+    pub(super) scales: &'a [f32],
+    pub(super) squares: &'a [f32],
+    pub(super) errors: &'a [f32],
+}
+
+/// Why arrays are no lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListsError {
+    /// An array is of another length than the others say.
+    #[error("the array of {array} has length {found}, expected {expected}")]
+    Length {
+        /// Its name.
+        array: &'static str,
+        /// Its length.
+        found: usize,
+        /// What its length must be.
+        expected: usize,
+    },
+    /// The starts do not ascend from 0 to the number of rows.
+    #[error("starts do not ascend from 0 to the number of rows at cluster {0}")]
+    Starts(usize),
+}
+
+impl<'a> Lists<'a> {
+    /// Looks at arrays, of unknown origin: every search in accepted lists stays in range. `terms` holds all scales, then all
+    /// squares, then all errors. O(k).
+    ///
+    /// # Errors
+    /// If the arrays do not fit each other.
+    pub fn new(
+        centroids: &'a Centroids,
+        starts: &'a [u64],
+        rows: &'a [f32],
+        codes: &'a [i8],
+        terms: &'a [f32],
+        radii: &'a [f32],
+    ) -> Result<Self, ListsError> {
+        let (k, d) = (centroids.len(), centroids.dimension());
+        let n = rows.len() / d;
+        let lengths = [
+            ("starts", starts.len(), k + 1),
+            ("rows", rows.len(), n * d),
+            ("codes", codes.len(), n * code_length(d)),
+            ("terms", terms.len(), 3 * n),
+            ("radii", radii.len(), k),
+        ];
+        for (array, found, expected) in lengths {
+            if found != expected {
+                return Err(ListsError::Length { array, found, expected });
+            }
+        }
+        let ends = (starts[0], starts[k]);
+        if let Some(cluster) = (0..k).find(|&c| starts[c] > starts[c + 1]) {
+            return Err(ListsError::Starts(cluster));
+        }
+        if ends != (0, n as u64) || u32::try_from(n).is_err() {
+            return Err(ListsError::Starts(k));
+        }
+        let (scales, rest) = terms.split_at(n);
+        let (squares, errors) = rest.split_at(n);
+        Ok(Self { centroids, starts, rows, codes, terms: Columns { scales, squares, errors }, radii })
+    }
+
+    /// Number of rows, n.
+    pub fn len(&self) -> usize {
+        self.terms.scales.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of lists, k.
+    pub fn count(&self) -> usize {
+        self.centroids.len()
+    }
+
+    /// All rows, n x d.
+    pub fn rows(&self) -> &'a [f32] {
+        self.rows
+    }
+
+    /// One row.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row(&self, i: usize) -> &'a [f32] {
+        let d = self.centroids.dimension();
+        &self.rows[i * d..][..d]
+    }
+
+    /// The cluster that a row belongs to. O(log k).
+    pub fn cluster_of(&self, row: usize) -> usize {
+        self.starts.partition_point(|&start| start <= row as u64).saturating_sub(1)
+    }
+
+    /// The rows of a cluster.
+    pub(super) fn range(&self, cluster: usize) -> std::ops::Range<usize> {
+        self.starts[cluster] as usize..self.starts[cluster + 1] as usize
+    }
+}
+
+/// Writes one row's terms into the array of all of them.
+impl Terms {
+    /// Puts these terms in place `i` of `terms`, which holds all scales, then all squares, then all errors of `n` rows.
+    ///
+    /// # Panics
+    /// If `terms` has not 3 n places or there is no row `i`.
+    pub fn put(self, terms: &mut [f32], i: usize) {
+        let n = terms.len() / 3;
+        terms[i] = self.scale;
+        terms[n + i] = self.square;
+        terms[2 * n + i] = self.error;
+    }
+}

@@ -1,0 +1,243 @@
+//! Making an index: rows are put where they belong as they arrive, and what follows from all of them at the end.
+
+use std::ops::Range;
+use std::path::Path as LocalPath;
+
+use coterie_algorithms::lists::{Lists, Searcher, Terms, code_length, encode, probes_for};
+use memmap2::MmapMut;
+use object_store::path::Path;
+use rayon::prelude::*;
+use tempfile::NamedTempFile;
+
+use super::column::map_mut;
+use super::fetch::{RowIds, Rows};
+use super::file::{Allotter, Footer, Ids, Sections, seal};
+use super::index::Options;
+use super::tables::{self, NEIGHBOURS};
+use super::{Items, ItemsError};
+use crate::model::Model;
+
+/// Items that are asked for to find out how many lists the recall takes.
+const QUERIES: usize = 300;
+/// Items whose neighbours tell how far apart near ones are.
+const DISTANCES: usize = 100;
+
+/// An index that is not finished.
+pub(super) struct Draft<'a> {
+    model: &'a Model,
+    items: &'a Items,
+    options: Options,
+    file: NamedTempFile,
+    map: MmapMut,
+    room: Allotter,
+    sections: Sections,
+    starts: Vec<u64>,
+    /// Where the next row of each cluster goes.
+    next: Vec<u64>,
+    /// Text ids by place; numbers lie in the file already.
+    texts: Option<Vec<Box<str>>>,
+}
+
+impl<'a> Draft<'a> {
+    /// An empty index, as a file without a lasting name in `directory`.
+    pub(super) fn new(
+        model: &'a Model,
+        items: &'a Items,
+        options: Options,
+        directory: &LocalPath,
+    ) -> Result<Self, ItemsError> {
+        let (n, d, k) = (items.rows as usize, model.dimension(), model.n_clusters());
+        let starts: Vec<u64> = std::iter::once(0)
+            .chain(model.clusters.iter().scan(0, |sum: &mut u64, cluster| {
+                *sum = sum.saturating_add(cluster.size);
+                Some(*sum)
+            }))
+            .collect();
+        let mut room = Allotter::default();
+        let sections = Sections {
+            starts: room.room(k + 1, size_of::<u64>()),
+            radii: room.room(k, size_of::<f32>()),
+            terms: room.room(3 * n, size_of::<f32>()),
+            rows: room.room(n * d, size_of::<f32>()),
+            codes: room.room(n * code_length(d), 1),
+            ids: Ids::Int(room.room(n, size_of::<i64>())),
+            by_id: room.room(n, size_of::<u32>()),
+        };
+        let failed = |source| ItemsError::File { action: "write", file: directory.to_owned(), source };
+        let file = tempfile::Builder::new().prefix(".index-").tempfile_in(directory).map_err(failed)?;
+        file.as_file().set_len(room.end.max(1)).map_err(failed)?;
+        let map = map_mut(file.as_file()).map_err(failed)?;
+        let next = starts[..k].to_vec();
+        Ok(Self { model, items, options, file, map, room, sections, starts, next, texts: None })
+    }
+
+    /// Puts rows where they belong.
+    pub(super) fn take(&mut self, path: &Path, rows: Rows<'_>) -> Result<(), ItemsError> {
+        let d = self.model.dimension();
+        let malformed = |what: &str| ItemsError::Malformed { path: path.clone(), what: what.to_owned() };
+        let mut places = Vec::with_capacity(rows.clusters.len());
+        for &cluster in rows.clusters {
+            let cluster = usize::try_from(cluster).ok().filter(|&cluster| cluster < self.next.len());
+            let cluster = cluster.ok_or_else(|| malformed("it names a cluster that the model has not"))?;
+            let place = self.next[cluster];
+            if place >= self.starts[cluster + 1] {
+                return Err(malformed("it has more rows of a cluster than the manifest counts"));
+            }
+            self.next[cluster] += 1;
+            places.push(place as usize);
+        }
+        let all = numbers_mut::<f32>(&mut self.map, &self.sections.rows);
+        for (&place, row) in places.iter().zip(rows.vectors.chunks_exact(d)) {
+            all[place * d..][..d].copy_from_slice(row);
+        }
+        match rows.ids {
+            RowIds::Int(ids) if self.texts.is_none() => {
+                let Ids::Int(range) = &self.sections.ids else { return Err(malformed("its ids are no numbers")) };
+                let all = numbers_mut::<i64>(&mut self.map, range);
+                places.iter().zip(ids).for_each(|(&place, &id)| all[place] = id);
+            }
+            RowIds::Int(_) => return Err(malformed("its ids are numbers, those of other parts are texts")),
+            RowIds::Text(ids) => {
+                let n = self.items.rows as usize;
+                let all = self.texts.get_or_insert_with(|| vec![Box::default(); n]);
+                places.iter().zip(ids.iter()).for_each(|(&place, id)| all[place] = id.unwrap_or_default().into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what follows from the rows, and gives the file the name `target`.
+    pub(super) fn finish(mut self, target: &LocalPath) -> Result<(), ItemsError> {
+        let failed = |source| ItemsError::File { action: "write", file: target.to_owned(), source };
+        if self.next[..] != self.starts[1..] {
+            return Err(ItemsError::index(target, "the parts have fewer rows of a cluster than the manifest counts"));
+        }
+        self.encode();
+        self.sort_ids().map_err(failed)?;
+        let probes = self.probes(target)?;
+        let tables = if self.options.tables { Some(self.tables(target)?) } else { None };
+        self.map.flush().map_err(failed)?;
+        let footer = Footer {
+            model: crate::digest(self.model),
+            items: self.items.digest(),
+            options: self.options,
+            probes,
+            tables,
+            sections: self.sections,
+        };
+        seal(self.file.as_file(), self.room.end, &footer).map_err(failed)?;
+        self.file.persist(target).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+
+    /// Codes of all rows, cluster by cluster.
+    fn encode(&mut self) {
+        let (d, k) = (self.model.dimension(), self.model.n_clusters());
+        let length = code_length(d);
+        let centroids = &self.model.centroids;
+        let starts = &self.starts;
+        let (before, behind) = self.map.split_at_mut(self.sections.codes.start as usize);
+        let rows = numbers::<f32>(before, &self.sections.rows);
+        let bytes = (self.sections.codes.end - self.sections.codes.start) as usize;
+        let mut rest: &mut [i8] = bytemuck::cast_slice_mut(&mut behind[..bytes]);
+        let mut lists = Vec::with_capacity(k);
+        for cluster in 0..k {
+            let range = starts[cluster] as usize..starts[cluster + 1] as usize;
+            let (codes, others) = rest.split_at_mut(range.len() * length);
+            lists.push((cluster, &rows[range.start * d..range.end * d], codes));
+            rest = others;
+        }
+        let encoded: Vec<(Vec<Terms>, f32)> = lists
+            .into_par_iter()
+            .map(|(cluster, rows, codes)| {
+                let centroid = centroids.row(cluster);
+                let mut radius = 0.0f32;
+                let pairs = rows.chunks_exact(d).zip(codes.chunks_exact_mut(length));
+                let terms = pairs
+                    .map(|(row, code)| {
+                        radius = radius.max(coterie_algorithms::lists::reach(row, centroid));
+                        encode(row, centroid, code)
+                    })
+                    .collect();
+                (terms, radius)
+            })
+            .collect();
+        let terms = numbers_mut::<f32>(&mut self.map, &self.sections.terms);
+        for (place, of_row) in encoded.iter().flat_map(|(terms, _)| terms).enumerate() {
+            of_row.put(terms, place);
+        }
+        let radii = numbers_mut::<f32>(&mut self.map, &self.sections.radii);
+        radii.iter_mut().zip(&encoded).for_each(|(radius, (_, found))| *radius = *found);
+        numbers_mut::<u64>(&mut self.map, &self.sections.starts).copy_from_slice(&self.starts);
+    }
+
+    /// The order of the ids, and the texts behind all else.
+    fn sort_ids(&mut self) -> std::io::Result<()> {
+        let mut order: Vec<u32> = (0..self.items.rows as u32).collect();
+        if let Some(texts) = self.texts.take() {
+            order.par_sort_unstable_by(|&a, &b| texts[a as usize].cmp(&texts[b as usize]).then(a.cmp(&b)));
+            let mut ends = vec![0u64];
+            let mut bytes = Vec::new();
+            for text in &texts {
+                bytes.extend_from_slice(text.as_bytes());
+                ends.push(bytes.len() as u64);
+            }
+            drop(texts);
+            let ends = self.room.append(self.file.as_file(), &ends)?;
+            self.sections.ids = Ids::Text(ends, self.room.append(self.file.as_file(), &bytes)?);
+        } else if let Ids::Int(range) = &self.sections.ids {
+            let ids = numbers::<i64>(&self.map, range);
+            order.par_sort_unstable_by_key(|&place| (ids[place as usize], place));
+        }
+        numbers_mut::<u32>(&mut self.map, &self.sections.by_id).copy_from_slice(&order);
+        Ok(())
+    }
+
+    fn lists(&self, target: &LocalPath) -> Result<Lists<'_>, ItemsError> {
+        let Sections { rows, codes, terms, radii, .. } = &self.sections;
+        Lists::new(
+            &self.model.centroids,
+            &self.starts,
+            numbers(&self.map, rows),
+            numbers(&self.map, codes),
+            numbers(&self.map, terms),
+            numbers(&self.map, radii),
+        )
+        .map_err(|error| ItemsError::lists(target, error))
+    }
+
+    fn probes(&self, target: &LocalPath) -> Result<usize, ItemsError> {
+        let lists = self.lists(target)?;
+        let seed = self.model.training.seed;
+        Ok(probes_for(&lists, self.model.metric, self.options.recall, NEIGHBOURS, QUERIES, seed))
+    }
+
+    fn tables(&mut self, target: &LocalPath) -> Result<tables::TablesInfo, ItemsError> {
+        let lists = self.lists(target)?;
+        let (n, metric) = (lists.len(), self.model.metric);
+        let (mut searcher, mut found) = (Searcher::new(), Vec::new());
+        let asked = n.min(DISTANCES);
+        let mut distances = 0.0;
+        for row in (0..asked).map(|i| i * n / asked) {
+            searcher.nearest(&lists, metric, lists.row(row), lists.count(), NEIGHBOURS, Some(row as u32), &mut found);
+            distances += found.last().map_or(0.0, |last| last.distance);
+        }
+        // Where most rows are equal any width will do.
+        let distance = Some(distances / asked.max(1) as f64).filter(|&distance| distance > 0.0).unwrap_or(1.0);
+        let rows = numbers::<f32>(&self.map, &self.sections.rows);
+        let goal = (self.options.recall, distance, self.model.training.seed);
+        tables::build(self.file.as_file(), &mut self.room, rows, self.model.dimension(), metric, goal)
+            .map_err(|source| ItemsError::File { action: "write", file: target.to_owned(), source })
+    }
+}
+
+fn numbers<'a, T: bytemuck::AnyBitPattern>(map: &'a [u8], range: &Range<u64>) -> &'a [T] {
+    bytemuck::cast_slice(&map[range.start as usize..range.end as usize])
+}
+
+fn numbers_mut<'a, T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
+    map: &'a mut [u8],
+    range: &Range<u64>,
+) -> &'a mut [T] {
+    bytemuck::cast_slice_mut(&mut map[range.start as usize..range.end as usize])
+}

@@ -1,0 +1,228 @@
+//! Items: written as parts, read back as an index.
+
+mod fixture;
+
+use std::path::Path as LocalPath;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, StringArray};
+use coterie_algorithms::lists::Searcher;
+use coterie_algorithms::lsh::brute_force;
+use coterie_model::items::{ItemIndex, Items, ItemsError, Options, PartWriter, TablesSearcher, part_name};
+use coterie_model::{Model, RowId, version_path};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+
+const ROWS: usize = 900;
+
+/// Rows around the fixture's three centroids, their clusters, and ids that are out of order.
+fn rows(model: &Model) -> (Vec<f32>, Vec<u32>) {
+    let mut state = 9u64;
+    let mut random = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+    };
+    let mut values = Vec::new();
+    for row in 0..ROWS {
+        values.extend(model.centroids.row(row % 3).iter().map(|c| c + 0.5 * random()));
+    }
+    let mut clusters = vec![0; ROWS];
+    coterie_algorithms::kmeans::assign(&model.centroids, &values, &mut clusters);
+    (values, clusters)
+}
+
+fn id_number(row: usize) -> i64 {
+    (row as i64 * 7919) % 1_000_003 - 5_000
+}
+
+/// The fixture with items in two parts, at the place it is told of.
+async fn written(store: &Arc<LocalFileSystem>, texts: bool) -> (Model, Path, Vec<f32>, Vec<u32>) {
+    let mut model = fixture::model();
+    let (values, clusters) = rows(&model);
+    let version = version_path(&Path::from("out"), &model.version);
+    let mut parts = Vec::new();
+    for (split, range) in [(0, 0..400), (1, 400..ROWS)] {
+        let ids: ArrayRef = if texts {
+            Arc::new(StringArray::from_iter_values(range.clone().map(|row| format!("item-{}", id_number(row)))))
+        } else {
+            Arc::new(Int64Array::from_iter_values(range.clone().map(id_number)))
+        };
+        let dynamic: Arc<dyn ObjectStore> = Arc::<LocalFileSystem>::clone(store);
+        let mut writer = PartWriter::new(dynamic, &version, &part_name(split), ids.data_type(), 2).unwrap();
+        writer.write(ids, &clusters[range.clone()], &values[range.start * 2..range.end * 2]).await.unwrap();
+        parts.push(writer.finish().await.unwrap());
+    }
+    model.items = Some(Items::new(parts));
+    model.training.input.rows = ROWS as u64;
+    for (cluster, statistics) in model.clusters.iter_mut().enumerate() {
+        statistics.size = clusters.iter().filter(|&&found| found as usize == cluster).count() as u64;
+    }
+    coterie_model::write(store.as_ref(), &Path::from("out"), &model).await.unwrap();
+    (model, version, values, clusters)
+}
+
+struct Place {
+    _directory: tempfile::TempDir,
+    store: Arc<LocalFileSystem>,
+    cache: std::path::PathBuf,
+}
+
+fn place() -> Place {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(LocalFileSystem::new_with_prefix(directory.path()).unwrap());
+    let cache = directory.path().join("cache");
+    Place { _directory: directory, store, cache }
+}
+
+fn files(directory: &LocalPath) -> Vec<std::path::PathBuf> {
+    std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[tokio::test]
+async fn what_was_written_is_found_by_id_and_by_nearness() {
+    for texts in [false, true] {
+        let place = place();
+        let (model, version, values, clusters) = written(&place.store, texts).await;
+        let read = coterie_model::read(place.store.as_ref(), &version).await.unwrap();
+        assert_eq!(read.items, model.items);
+        let options = Options { recall: 0.9, tables: true };
+        let index = ItemIndex::open(place.store.as_ref(), &version, &read, &place.cache, options).await.unwrap();
+        assert_eq!(index.len(), ROWS);
+        let lists = index.lists(&read.centroids).unwrap();
+        for row in 0..ROWS {
+            let id = if texts { format!("item-{}", id_number(row)) } else { id_number(row).to_string() };
+            let place = index.find(&id).unwrap();
+            assert_eq!(lists.row(place as usize), &values[row * 2..][..2]);
+            assert_eq!(lists.cluster_of(place as usize), clusters[row] as usize);
+            match index.id(place) {
+                RowId::Int(found) => assert_eq!(found, id_number(row)),
+                RowId::Text(found) => assert_eq!(found, id),
+            }
+        }
+        for unknown in ["", "item-", "nobody", "999999999", "-1", "zzz"] {
+            assert_eq!(index.find(unknown), None, "{unknown}");
+        }
+        let (mut searcher, mut found) = (Searcher::new(), Vec::new());
+        let query = [0.1, 0.1];
+        searcher.nearest(&lists, read.metric, &query, 3, 10, None, &mut found);
+        let truth = brute_force(lists.rows(), read.metric, &query, 10);
+        assert_eq!(found, truth);
+        let tables = index.tables().unwrap();
+        assert!(tables.count() > 0 && tables.recall() > 0.5);
+        let mut hits = 0;
+        for query in values.chunks_exact(18).map(|rows| [rows[0] + 0.01, rows[1] - 0.01]) {
+            tables.nearest(&mut TablesSearcher::default(), lists.rows(), read.metric, &query, 10, &mut found);
+            let truth = brute_force(lists.rows(), read.metric, &query, 10);
+            hits += found.iter().filter(|found| truth.contains(found)).count();
+        }
+        assert!(hits >= 850, "{hits} of 1000");
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_is_there_is_taken_and_a_damaged_one_made_again() {
+    let place = place();
+    let (model, version, ..) = written(&place.store, true).await;
+    let options = Options::default();
+    let open = async || ItemIndex::open(place.store.as_ref(), &version, &model, &place.cache, options).await.unwrap();
+    open().await;
+    let [file] = &files(&place.cache)[..] else { panic!("one file is left behind: {:?}", files(&place.cache)) };
+    let whole = std::fs::read(file).unwrap();
+
+    // The parts are not needed any more.
+    let parts: Vec<_> = (0..2).map(|split| version.clone().join("items").join(part_name(split))).collect();
+    let content: Vec<_> = {
+        let mut content = Vec::new();
+        for part in &parts {
+            content.push(place.store.get(part).await.unwrap().bytes().await.unwrap());
+            place.store.delete(part).await.unwrap();
+        }
+        content
+    };
+    assert_eq!(open().await.len(), ROWS);
+    for (part, bytes) in parts.iter().zip(content) {
+        place.store.put(part, PutPayload::from(bytes)).await.unwrap();
+    }
+
+    // Cut anywhere, or with any byte of its footer changed, it is made again: the same bytes.
+    for keep in [0, 1, 70, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(file, &whole[..keep]).unwrap();
+        assert_eq!(open().await.len(), ROWS);
+        assert_eq!(std::fs::read(file).unwrap(), whole, "{keep}");
+    }
+    for back in [1, 20, 50, 60, 200] {
+        let mut damaged = whole.clone();
+        let at = damaged.len() - back;
+        damaged[at] ^= 1;
+        std::fs::write(file, &damaged).unwrap();
+        assert_eq!(open().await.len(), ROWS);
+        assert_eq!(std::fs::read(file).unwrap(), whole, "{back}");
+    }
+}
+
+#[tokio::test]
+async fn parts_that_are_not_those_of_the_manifest_are_refused() {
+    let place = place();
+    let (model, version, values, _) = written(&place.store, false).await;
+    let part = version.clone().join("items").join(part_name(1));
+    let whole = place.store.get(&part).await.unwrap().bytes().await.unwrap();
+    let open = async |model: &Model| {
+        let options = Options::default();
+        let error = ItemIndex::open(place.store.as_ref(), &version, model, &place.cache, options).await.unwrap_err();
+        assert!(files(&place.cache).is_empty(), "{error}: something was left behind");
+        error
+    };
+    let put = async |bytes: Vec<u8>| place.store.put(&part, PutPayload::from(bytes)).await.unwrap();
+
+    put(whole[..whole.len() - 1].to_vec()).await;
+    let error = open(&model).await;
+    assert!(error.to_string().contains("part-00001.parquet has") && error.exit_code() == 65, "{error}");
+    let mut changed = whole.to_vec();
+    changed[100] ^= 4;
+    put(changed).await;
+    assert!(matches!(open(&model).await, ItemsError::Damaged { .. }));
+    place.store.delete(&part).await.unwrap();
+    assert!(matches!(open(&model).await, ItemsError::Store { .. }));
+
+    // Verified bytes that are of another model.
+    let refused = async |ids: ArrayRef, clusters: &[u32], dimension: usize, word: &str| {
+        let dynamic: Arc<dyn ObjectStore> = Arc::<LocalFileSystem>::clone(&place.store);
+        let mut writer = PartWriter::new(dynamic, &version, &part_name(1), ids.data_type(), dimension).unwrap();
+        writer.write(ids, clusters, &values[..clusters.len() * dimension]).await.unwrap();
+        let mut other = model.clone();
+        let items = other.items.as_mut().unwrap();
+        items.parts[1] = coterie_model::items::Part { rows: 500, ..writer.finish().await.unwrap() };
+        let error = open(&other).await;
+        assert!(error.to_string().contains(word), "{word}: {error}");
+    };
+    let ids = |count: i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(0..count)) };
+    refused(ids(300), &[0; 300], 3, "vector").await;
+    refused(ids(500), &[3; 500], 2, "a cluster that the model has not").await;
+    refused(ids(500), &[0; 500], 2, "more rows of a cluster").await;
+    refused(ids(2), &[0; 2], 2, "500 rows").await;
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..2).map(|id| id.to_string())));
+    refused(texts, &[0; 2], 2, "500 rows").await;
+
+    let none = Model { items: None, ..model.clone() };
+    let error = ItemIndex::open(place.store.as_ref(), &version, &none, &place.cache, Options::default()).await;
+    assert!(matches!(error, Err(ItemsError::None { .. })));
+}
+
+#[tokio::test]
+async fn items_that_are_not_the_rows_of_the_model_are_not_published() {
+    let place = place();
+    let (mut model, ..) = written(&place.store, false).await;
+    model.version = "v2".to_owned();
+    let whole = model.items.clone().unwrap();
+    let mut strange = whole.clone();
+    strange.parts[0].name = "../../secret".to_owned();
+    let mut twice = whole.clone();
+    twice.parts[1] = twice.parts[0].clone();
+    for items in [Items::new(whole.parts[..1].to_vec()), strange, twice, Items { rows: 899, ..whole.clone() }] {
+        model.items = Some(items);
+        let error = coterie_model::write(place.store.as_ref(), &Path::from("out"), &model).await.unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("do not make up the 900 rows"), "{source}");
+    }
+}
