@@ -13,10 +13,17 @@ pub(crate) fn codes(error: &QueryError) -> (StatusCode, Code) {
         | QueryError::NotFinite { .. }
         | QueryError::TooFar { .. }
         | QueryError::TooManyRows { .. }
+        | QueryError::TooManyNeighbours { .. }
         | QueryError::Count
         | QueryError::Limit { .. }
+        | QueryError::UnknownTensor { .. }
+        | QueryError::Datatype { .. }
+        | QueryError::Shape { .. }
+        | QueryError::Contents { .. }
         | QueryError::Malformed { .. } => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
-        QueryError::UnknownCluster { .. } | QueryError::Version { .. } => (StatusCode::NOT_FOUND, Code::NotFound),
+        QueryError::UnknownCluster { .. } | QueryError::Version { .. } | QueryError::UnknownModel { .. } => {
+            (StatusCode::NOT_FOUND, Code::NotFound)
+        }
         QueryError::NoSuchEndpoint { .. } => (StatusCode::NOT_FOUND, Code::Unimplemented),
         QueryError::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
         QueryError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::OutOfRange),
