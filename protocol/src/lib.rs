@@ -3,6 +3,7 @@
 //! Generated types stay inside this crate and the tonic adapters of `worker` and `serving`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bounded;
 pub mod identity;
 
 /// Coordination between the coordinator and the workers of one run.
@@ -16,6 +17,15 @@ pub mod query {
     #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
     tonic::include_proto!("coterie.v1");
 }
+
+/// The Open Inference Protocol, version 2.
+pub mod inference {
+    #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+    tonic::include_proto!("inference");
+}
+
+/// The public services with their comments, as an encoded `FileDescriptorSet`, for server reflection.
+pub const PUBLIC_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/public.bin"));
 
 /// Version of the coordination protocol; both sides of a run must agree.
 pub const PROTOCOL_VERSION: u32 = 2;

@@ -117,7 +117,7 @@ async fn converse(
 }
 
 /// Completes when `stop` is true, or when no one is left to make it so.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 

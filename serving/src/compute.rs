@@ -40,23 +40,47 @@ impl Compute {
         matrix: Matrix,
         lone: bool,
     ) -> Result<Vec<Assignment>, QueryError> {
+        self.in_pieces(served, matrix, move |served, values, start| {
+            query::assign(served, values, (!lone).then_some(start))
+        })
+        .await
+    }
+
+    /// The `count` clusters nearest to each row, row after row.
+    pub(crate) async fn neighbours(
+        &self,
+        served: &Arc<Served>,
+        matrix: Matrix,
+        count: usize,
+    ) -> Result<Vec<u32>, QueryError> {
+        self.in_pieces(served, matrix, move |served, values, start| {
+            query::neighbours(served, values, Some(start), count)
+        })
+        .await
+    }
+
+    /// Asks `ask` about all rows and puts the answers together; it is given some rows and the place of the first of them.
+    async fn in_pieces<T: Send + 'static>(
+        &self,
+        served: &Arc<Served>,
+        matrix: Matrix,
+        ask: impl Fn(&Served, &[f32], usize) -> Result<Vec<T>, QueryError> + Copy + Send + 'static,
+    ) -> Result<Vec<T>, QueryError> {
         let rows = matrix.rows();
         let cost = served.cost_per_row();
         if rows.saturating_mul(cost) <= AT_ONCE {
-            let first = (!lone).then_some(0);
-            return matrix.with_rows(0..rows, |values| query::assign(served, values, first));
+            return matrix.with_rows(0..rows, |values| ask(served, values, 0));
         }
         let piece = (PIECE / cost.max(1)).max(PIECE_ROWS);
         let matrix = Arc::new(matrix);
         let pieces = (0..rows).step_by(piece).map(|start| {
             let (served, matrix) = (Arc::clone(served), Arc::clone(&matrix));
-            let first = (!lone).then_some(start);
             self.offload(move || {
-                matrix.with_rows(start..(start + piece).min(rows), |values| query::assign(&served, values, first))
+                matrix.with_rows(start..(start + piece).min(rows), |values| ask(&served, values, start))
             })
         });
         let parts = stream::iter(pieces).buffered(self.threads);
-        let gather = |mut all: Vec<Assignment>, part: Result<Vec<Assignment>, QueryError>| async {
+        let gather = |mut all: Vec<T>, part: Result<Vec<T>, QueryError>| async {
             all.extend(part?);
             Ok(all)
         };

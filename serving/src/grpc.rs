@@ -1,9 +1,12 @@
-//! gRPC: `coterie.v1.Query` and the standard health service. Only spelling happens here.
+//! gRPC: `coterie.v1.Query`, and beside it the Open Inference Protocol and the standard health and reflection services. Only
+//! spelling happens here.
 
 use crate::app::App;
 use crate::gate::{self, Gate};
 use crate::metrics::Protocol;
-use crate::query::{self, ClusterView, Like, Matrix, Method, Page, QueryError, Similar};
+use crate::oip;
+use crate::query::{self, ClusterView, Like, Matrix, Method, Page, QueryError, Similar, signed};
+use crate::reflection;
 use crate::status;
 use coterie_model::RowId;
 use coterie_protocol::query::query_server::{Query, QueryServer};
@@ -14,6 +17,7 @@ use coterie_protocol::query::{
     SimilarItemsResponse,
 };
 use std::sync::Arc;
+use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tonic_health::ServingStatus;
@@ -22,25 +26,28 @@ use tonic_health::server::HealthReporter;
 /// Room for a request's other fields beside its vectors.
 const ENVELOPE_BYTES: usize = 64 << 10;
 
-/// Health of the server as a whole, and of the query service.
-const HEALTH_NAMES: [&str; 2] = ["", "coterie.v1.Query"];
+/// Health of the server as a whole, and of its services.
+const HEALTH_NAMES: [&str; 3] = ["", "coterie.v1.Query", "inference.GRPCInferenceService"];
 
 struct Service {
     app: Arc<App>,
 }
 
-/// The services, and the reporter of their health, which says that they serve.
-pub(crate) async fn router(app: Arc<App>) -> (axum::Router, HealthReporter) {
+/// The services, and the reporter of their health, which says that they serve. Streams end when `stop` turns true, except
+/// those of health, for which there is [`end_watches`].
+pub(crate) async fn router(app: Arc<App>, stop: watch::Receiver<bool>) -> (axum::Router, HealthReporter) {
     let (health, health_service) = tonic_health::server::health_reporter();
     for name in HEALTH_NAMES {
         health.set_service_status(name, ServingStatus::Serving).await;
     }
     let limit = app.settings.max_body_bytes.saturating_add(ENVELOPE_BYTES);
     let gate = Gate { app: Arc::clone(&app), protocol: Protocol::Grpc };
-    let service = QueryServer::new(Service { app }).max_decoding_message_size(limit);
-    let router = Routes::new(health_service)
-        .add_service(service)
+    let query = QueryServer::new(Service { app: Arc::clone(&app) }).max_decoding_message_size(limit);
+    let inference = oip::grpc::service(app).max_decoding_message_size(limit);
+    let routes = Routes::new(health_service).add_service(query).add_service(inference);
+    let router = reflection::add(routes)
         .into_axum_router()
+        .layer(axum::middleware::from_fn_with_state(stop, reflection::end_with_server))
         .layer(axum::middleware::from_fn_with_state(gate, gate::pass));
     (router, health)
 }
@@ -68,7 +75,7 @@ impl Service {
         let matrix = Matrix::from_vector(served.model(), vector)?;
         let assignments = self.app.assign(&served, matrix, true).await?;
         let assignment = assignments.first().map(|assignment| Assignment {
-            cluster: index(assignment.cluster),
+            cluster: signed(assignment.cluster),
             distance: assignment.distance,
             margin: assignment.margin,
         });
@@ -83,7 +90,7 @@ impl Service {
         let matrix = Matrix::from_bytes(served.model(), vectors.dimension, vectors.data, most)?;
         let assignments = self.app.assign(&served, matrix, false).await?;
         Ok(AssignBatchResponse {
-            clusters: assignments.iter().map(|assignment| index(assignment.cluster)).collect(),
+            clusters: assignments.iter().map(|assignment| signed(assignment.cluster)).collect(),
             distances: assignments.iter().map(|assignment| assignment.distance).collect(),
             margins: assignments.iter().map(|assignment| assignment.margin).collect(),
             model_version: served.version().to_owned(),
@@ -97,7 +104,7 @@ impl Service {
         let neighbours = self.app.compute.nearest_clusters(&served, vector, count).await?;
         let clusters = neighbours
             .into_iter()
-            .map(|neighbour| NearestCluster { cluster: index(neighbour.cluster), distance: neighbour.distance })
+            .map(|neighbour| NearestCluster { cluster: signed(neighbour.cluster), distance: neighbour.distance })
             .collect();
         Ok(NearestClustersResponse { clusters, model_version: served.version().to_owned() })
     }
@@ -128,7 +135,7 @@ impl Service {
         };
         let item = |item: query::SimilarItem| SimilarItem {
             id: id_text(&item.id),
-            cluster: index(item.cluster),
+            cluster: signed(item.cluster),
             distance: item.distance,
         };
         Ok(SimilarItemsResponse {
@@ -231,19 +238,14 @@ impl Query for Service {
     }
 }
 
-fn reply<T>(answer: Result<T, QueryError>) -> Result<Response<T>, Status> {
+pub(crate) fn reply<T>(answer: Result<T, QueryError>) -> Result<Response<T>, Status> {
     answer.map(Response::new).map_err(|error| status::grpc(&error))
-}
-
-/// A cluster's index as the protocol has it, where -1 is kept for noise.
-fn index(cluster: u32) -> i32 {
-    i32::try_from(cluster).unwrap_or(i32::MAX)
 }
 
 fn cluster(view: ClusterView<'_>) -> Cluster {
     let ClusterView { cluster, statistics, centroid } = view;
     Cluster {
-        cluster: index(cluster),
+        cluster: signed(cluster),
         size: statistics.size,
         share: statistics.share,
         inertia: statistics.inertia,

@@ -6,14 +6,15 @@
 //! request.
 //!
 //! # Overview
-//! - [`query`]: what can be asked of a model, as pure functions. Both protocols are thin adapters over it.
+//! - [`query`]: what can be asked of a model, as pure functions. All protocols are thin adapters over it: our own and the Open
+//!   Inference Protocol, each over REST and gRPC.
 //! - [`run`] and [`Server`]: the servers on sockets that the caller bound, until a future of the caller's completes.
 //! - [`Handle`]: puts a newer model in place of the one being served.
 //!
 //! ```text
 //! accept (bounded connections, drained on shutdown)
 //!   -> gate (metrics, admission, deadline)      the same for both protocols
-//!     -> rest/ or grpc/ (parse, spell the answer)
+//!     -> rest, grpc or oip (parse, spell the answer)
 //!       -> compute (small work at once, large work in fair pieces off the async threads)
 //!         -> query (pure)
 //! ```
@@ -46,7 +47,9 @@ mod gate;
 mod grpc;
 mod hot;
 mod metrics;
+mod oip;
 pub mod query;
+mod reflection;
 mod rest;
 mod server;
 mod settings;

@@ -36,9 +36,13 @@ pub(crate) enum Endpoint {
     ListClusters,
     GetCluster,
     GetModel,
+    Infer,
+    ModelMetadata,
+    ServerMetadata,
     Health,
     Metrics,
     OpenApi,
+    Reflection,
     Other,
 }
 
@@ -172,8 +176,10 @@ impl Endpoint {
                 "/healthz/live" | "/healthz/ready" => Self::Health,
                 "/metrics" => Self::Metrics,
                 "/openapi.json" => Self::OpenApi,
+                "/v2" | "/v2/" => Self::ServerMetadata,
+                "/v2/health/live" | "/v2/health/ready" => Self::Health,
                 _ if path.starts_with("/v1/clusters/") => Self::GetCluster,
-                _ => Self::Other,
+                _ => path.strip_prefix("/v2/models/").map_or(Self::Other, Self::of_model),
             },
             Protocol::Grpc => match path.rsplit_once('/') {
                 Some(("/coterie.v1.Query", "Assign")) => Self::Assign,
@@ -183,9 +189,26 @@ impl Endpoint {
                 Some(("/coterie.v1.Query", "ListClusters")) => Self::ListClusters,
                 Some(("/coterie.v1.Query", "GetCluster")) => Self::GetCluster,
                 Some(("/coterie.v1.Query", "GetModel")) => Self::GetModel,
+                Some(("/inference.GRPCInferenceService", "ModelInfer")) => Self::Infer,
+                Some(("/inference.GRPCInferenceService", "ModelMetadata")) => Self::ModelMetadata,
+                Some(("/inference.GRPCInferenceService", "ServerMetadata")) => Self::ServerMetadata,
+                Some(("/inference.GRPCInferenceService", "ServerLive" | "ServerReady" | "ModelReady")) => Self::Health,
                 Some(("/grpc.health.v1.Health", _)) => Self::Health,
+                Some(("/grpc.reflection.v1.ServerReflection" | "/grpc.reflection.v1alpha.ServerReflection", _)) => {
+                    Self::Reflection
+                }
                 _ => Self::Other,
             },
+        }
+    }
+
+    /// The endpoint of the Open Inference Protocol that `path` below `/v2/models/` leads to.
+    fn of_model(path: &str) -> Self {
+        match path.splitn(5, '/').collect::<Vec<_>>()[..] {
+            [_] | [_, "versions", _] => Self::ModelMetadata,
+            [_, "infer"] | [_, "versions", _, "infer"] => Self::Infer,
+            [_, "ready"] | [_, "versions", _, "ready"] => Self::Health,
+            _ => Self::Other,
         }
     }
 
@@ -198,8 +221,12 @@ impl Endpoint {
             | Self::SimilarItems
             | Self::ListClusters
             | Self::GetCluster
-            | Self::GetModel => true,
-            Self::Health | Self::Metrics | Self::OpenApi | Self::Other => false,
+            | Self::GetModel
+            | Self::Infer
+            | Self::ModelMetadata => true,
+            Self::ServerMetadata | Self::Health | Self::Metrics | Self::OpenApi | Self::Reflection | Self::Other => {
+                false
+            }
         }
     }
 
@@ -212,9 +239,13 @@ impl Endpoint {
             Self::ListClusters => "list_clusters",
             Self::GetCluster => "get_cluster",
             Self::GetModel => "get_model",
+            Self::Infer => "infer",
+            Self::ModelMetadata => "model_metadata",
+            Self::ServerMetadata => "server_metadata",
             Self::Health => "health",
             Self::Metrics => "metrics",
             Self::OpenApi => "openapi",
+            Self::Reflection => "reflection",
             Self::Other => "other",
         }
     }

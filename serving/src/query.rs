@@ -25,6 +25,9 @@ use std::sync::Arc;
 /// Clusters that [`nearest_clusters`] gives when the request does not say how many.
 pub const DEFAULT_COUNT: u32 = 10;
 
+/// Most clusters in the answer of [`neighbours`], over all rows.
+pub const MAX_NEIGHBOURS: usize = 1 << 22;
+
 /// Largest length, in feature space, of a vector times that of a centroid: beyond it the kernel's `f32` sums overflow.
 const MAX_REACH: f64 = 1e37;
 
@@ -175,15 +178,53 @@ pub fn nearest_clusters(served: &Served, vector: &[f32], count: Option<u32>) -> 
         return Err(QueryError::Count);
     }
     matrix::check_dimension(served.model(), vector.len(), None)?;
-    let model = served.model();
     let features = features(served, vector, None)?;
-    let count = usize::try_from(count).map_or(model.n_clusters(), |count| count.min(model.n_clusters()));
-    let mut neighbours: Vec<(u32, f64)> = kmeans::nearest(&model.centroids, &features, count)
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let nearest = nearest(served.model(), &features, count);
+    Ok(nearest.map(|(cluster, distance)| Neighbour { cluster, distance: distance as f32 }).collect())
+}
+
+/// How many clusters [`neighbours`] gives for each row when `count` are asked for.
+///
+/// # Errors
+/// [`QueryError`] when `count` is 0, or when there are more than [`MAX_NEIGHBOURS`] for all `rows`.
+pub fn neighbour_count(served: &Served, count: u64, rows: usize) -> Result<usize, QueryError> {
+    if count == 0 {
+        return Err(QueryError::Count);
+    }
+    let clusters = served.model().n_clusters();
+    let count = usize::try_from(count).map_or(clusters, |count| count.min(clusters));
+    if rows.saturating_mul(count) > MAX_NEIGHBOURS {
+        return Err(QueryError::TooManyNeighbours { rows, count, most: MAX_NEIGHBOURS });
+    }
+    Ok(count)
+}
+
+/// The `count` clusters nearest to each row, as [`nearest_clusters`] orders them, row after row; `rows` and `first_row` as for
+/// [`assign`], `count` from [`neighbour_count`].
+///
+/// # Errors
+/// [`QueryError`] about the first row that cannot be answered.
+pub fn neighbours(
+    served: &Served,
+    rows: &[f32],
+    first_row: Option<usize>,
+    count: usize,
+) -> Result<Vec<u32>, QueryError> {
+    let model = served.model();
+    let features = features(served, rows, first_row)?;
+    let rows = features.chunks_exact(model.dimension());
+    Ok(rows.flat_map(|row| nearest(model, row, count).map(|(cluster, _)| cluster)).collect())
+}
+
+/// The `count` clusters nearest to a row in feature space, with their distances.
+fn nearest(model: &Model, row: &[f32], count: usize) -> impl Iterator<Item = (u32, f64)> {
+    let mut nearest: Vec<(u32, f64)> = kmeans::nearest(&model.centroids, row, count)
         .into_iter()
-        .map(|(cluster, _)| (cluster, distance(model.metric, &features, model.centroids.row(cluster as usize))))
+        .map(|(cluster, _)| (cluster, distance(model.metric, row, model.centroids.row(cluster as usize))))
         .collect();
-    neighbours.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
-    Ok(neighbours.into_iter().map(|(cluster, distance)| Neighbour { cluster, distance: distance as f32 }).collect())
+    nearest.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+    nearest.into_iter()
 }
 
 /// Checks rows and takes them to feature space.
@@ -214,6 +255,11 @@ fn features(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result<V
 
 fn length(values: &[f32]) -> f64 {
     values.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt()
+}
+
+/// A cluster's index as protocols have it, where -1 is kept for noise.
+pub(crate) fn signed(cluster: u32) -> i32 {
+    i32::try_from(cluster).unwrap_or(i32::MAX)
 }
 
 /// The metric's name, as the resource spells it.

@@ -3,13 +3,14 @@
 //! Every error is `{"error": "..."}`. `POST /v1/assign` takes one vector or several and answers in the same shape for both:
 //! `assignments` has one entry per vector.
 
-mod body;
+pub(crate) mod body;
 mod numbers;
 mod shapes;
 
 use crate::app::App;
 use crate::gate::{self, Gate};
 use crate::metrics::{self, Protocol};
+use crate::oip;
 use crate::query::{self, Like, Matrix, Page, QueryError, Similar};
 use crate::status;
 use axum::Router;
@@ -19,6 +20,7 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+pub(crate) use numbers::{Append, MOST_ROWS, Rows};
 use serde::Serialize;
 use shapes::{
     AssignBody, AssignReply, ClusterReply, ClustersReply, ErrorReply, ListQuery, MethodName, ModelReply, NearestBody,
@@ -30,12 +32,12 @@ use std::sync::Arc;
 const OPENAPI: &str = include_str!("../openapi.json");
 
 /// Answers with more entries are spelt off the async threads.
-const SPELT_AT_ONCE: usize = 4_096;
+pub(crate) const SPELT_AT_ONCE: usize = 4_096;
 
 /// An error on its way out.
-struct Refusal(QueryError);
+pub(crate) struct Refusal(QueryError);
 
-type Reply = Result<Response, Refusal>;
+pub(crate) type Reply = Result<Response, Refusal>;
 
 /// All endpoints.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -51,6 +53,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/healthz/ready", get(ready))
         .route("/metrics", get(scrape))
         .route("/openapi.json", get(openapi))
+        .merge(oip::rest::routes())
         .fallback(no_such_endpoint)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(gate, gate::pass))
@@ -192,14 +195,14 @@ fn parameter<T>(parameters: Result<Query<T>, QueryRejection>) -> Result<T, Query
     }
 }
 
-fn spell(reply: &impl Serialize) -> Result<Vec<u8>, QueryError> {
+pub(crate) fn spell(reply: &impl Serialize) -> Result<Vec<u8>, QueryError> {
     serde_json::to_vec(reply).map_err(|error| {
         tracing::error!(%error, "answer could not be spelt");
         QueryError::Internal
     })
 }
 
-fn json(body: Vec<u8>) -> Response {
+pub(crate) fn json(body: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 

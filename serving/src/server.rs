@@ -91,7 +91,7 @@ impl Server {
         let drain_delay = settings.drain_delay;
         let app = Arc::new(App::new(settings.clone(), hot, metrics));
         let (stop, stopped) = watch::channel(false);
-        let (grpc_router, mut health) = grpc::router(Arc::clone(&app)).await;
+        let (grpc_router, mut health) = grpc::router(Arc::clone(&app), stopped.clone()).await;
         app.set_ready(true);
         let mut tasks = JoinSet::new();
         if let Some(listener) = http {

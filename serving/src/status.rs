@@ -13,14 +13,20 @@ pub(crate) fn codes(error: &QueryError) -> (StatusCode, Code) {
         | QueryError::NotFinite { .. }
         | QueryError::TooFar { .. }
         | QueryError::TooManyRows { .. }
+        | QueryError::TooManyNeighbours { .. }
         | QueryError::Count
         | QueryError::Items { .. }
         | QueryError::NoTables
         | QueryError::Limit { .. }
+        | QueryError::UnknownTensor { .. }
+        | QueryError::Datatype { .. }
+        | QueryError::Shape { .. }
+        | QueryError::Contents { .. }
         | QueryError::Malformed { .. } => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
-        QueryError::UnknownCluster { .. } | QueryError::UnknownItem { .. } | QueryError::Version { .. } => {
-            (StatusCode::NOT_FOUND, Code::NotFound)
-        }
+        QueryError::UnknownCluster { .. }
+        | QueryError::UnknownItem { .. }
+        | QueryError::UnknownModel { .. }
+        | QueryError::Version { .. } => (StatusCode::NOT_FOUND, Code::NotFound),
         QueryError::NoItems => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),
         QueryError::NoSuchEndpoint { .. } => (StatusCode::NOT_FOUND, Code::Unimplemented),
         QueryError::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),

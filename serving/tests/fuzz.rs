@@ -3,6 +3,10 @@
 
 mod support;
 
+use coterie_protocol::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
+use coterie_protocol::inference::infer_parameter::ParameterChoice;
+use coterie_protocol::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
+use coterie_protocol::inference::{InferParameter, InferTensorContents, ModelInferRequest};
 use coterie_protocol::query::{AssignBatchRequest, AssignRequest, NearestClustersRequest, Vectors};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
@@ -10,7 +14,9 @@ use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
+use support::client::{self, Reply};
 use support::{Running, models, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -37,6 +43,16 @@ fn check(cases: u32, server: &Running, runtime: &Runtime, test: impl Fn(&mut Tes
     });
 }
 
+/// A request whose values lie in eight bytes behind it.
+const BINARY: &str = r#"{"inputs": [{"name": "vectors", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": 8}}], "parameters": {"neighbors": 2, "binary_data_output": true}}"#;
+
+const INFER: &str = "/v2/models/songs/infer";
+
+/// Sends a request with values behind the JSON.
+async fn infer_binary(server: &Running, length: String, body: Vec<u8>) -> Reply {
+    client::send_with(server.http, "POST", INFER, &[("inference-header-content-length", length)], body).await
+}
+
 /// JSON that is nearly right: pieces of good requests, put together at random.
 fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
     let good = prop::sample::select(vec![
@@ -44,6 +60,9 @@ fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
         r#"{"vectors": [[1, 2], [3e2, 4.25]]}"#,
         r#"{"vector": [1, 2], "count": 2}"#,
         r#"{"vectors": [[0, -0.0], [1e-40, 5]], "modelVersion": ""}"#,
+        r#"{"inputs": [{"name": "vectors", "datatype": "FP32", "shape": [2, 2], "data": [1, 2, 3, 4]}], "id": "a"}"#,
+        r#"{"inputs": [{"name": "vectors", "datatype": "FP32", "shape": [1, 2], "data": [[1, 2]]}], "outputs": [{"name": "margin"}]}"#,
+        BINARY,
     ]);
     let pieces = prop::sample::select(vec![
         "[",
@@ -101,6 +120,8 @@ fn rest_bodies() {
         "/v1/clusters",
         "/v1/clusters/1",
         "/v1/model",
+        INFER,
+        "/v2/models/songs/versions/v3/infer",
         "/healthz/ready",
         "/metrics",
         "/other",
@@ -117,6 +138,98 @@ fn rest_bodies() {
             })
             .unwrap();
     });
+}
+
+#[test]
+fn bytes_behind_json() {
+    let runtime = runtime();
+    let server = runtime.block_on(start(models::songs()));
+    let json = prop_oneof![Just(BINARY.as_bytes().to_vec()), nearly_json()];
+    let slip = prop_oneof![Just(0i64), -9i64..9, any::<i64>()];
+    let inputs = (json, slip, prop::collection::vec(any::<u8>(), 0..20));
+    check(1_500, &server, &runtime, |runner| {
+        runner
+            .run(&inputs, |(json, slip, tail)| {
+                let length = (json.len() as i64).saturating_add(slip).to_string();
+                let reply = runtime.block_on(infer_binary(&server, length, [json, tail].concat()));
+                prop_assert!(reply.status.as_u16() == 200 || reply.status.is_client_error(), "{:?}", reply);
+                if reply.status != 200 {
+                    prop_assert!(!reply.error().is_empty());
+                }
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+/// Nothing that is wrong for certain is taken for right.
+#[test]
+fn inference_requests_with_one_fault() {
+    let runtime = runtime();
+    let server = runtime.block_on(start(models::songs()));
+    let good = json!({
+        "id": "1", "parameters": {"neighbors": 1, "binary_data_output": false},
+        "inputs": [{"name": "vectors", "datatype": "FP32", "shape": [2, 2], "data": [1, 2, 3, 4]}],
+        "outputs": [{"name": "margin", "parameters": {"binary_data": false}}],
+    });
+    let text = good.to_string();
+    // Every beginning of it, and it with a wrong value at each of its places.
+    let mut bodies: Vec<String> = (0..text.len()).map(|end| text[..end].to_owned()).collect();
+    let wrong = [json!(true), json!(-1), json!(1.5), json!("x"), json!([]), json!([[[1]]]), json!({"x": 1})];
+    let places = [
+        "/id",
+        "/parameters",
+        "/parameters/neighbors",
+        "/parameters/binary_data_output",
+        "/inputs",
+        "/inputs/0",
+        "/inputs/0/name",
+        "/inputs/0/datatype",
+        "/inputs/0/shape",
+        "/inputs/0/shape/0",
+        "/inputs/0/shape/1",
+        "/inputs/0/data",
+        "/inputs/0/data/0",
+        "/outputs",
+        "/outputs/0",
+        "/outputs/0/name",
+        "/outputs/0/parameters",
+        "/outputs/0/parameters/binary_data",
+    ];
+    // Some of these are right in some places.
+    let right = |place: &str, value: &Value| match place {
+        "/id" => value == "x",
+        "/parameters" | "/outputs/0/parameters" => value.is_object(),
+        "/parameters/binary_data_output" | "/outputs/0/parameters/binary_data" => value == true,
+        "/inputs/0/data/0" => value.is_number(),
+        "/outputs" => value == &json!([]),
+        _ => false,
+    };
+    for place in places {
+        for value in wrong.iter().filter(|value| !right(place, value)) {
+            let mut body = good.clone();
+            *body.pointer_mut(place).unwrap() = value.clone();
+            bodies.push(body.to_string());
+        }
+    }
+    runtime.block_on(async {
+        assert_eq!(server.post(INFER, text).await.status, 200);
+        for body in &bodies {
+            let reply = server.post(INFER, body.as_bytes()).await;
+            assert_eq!((reply.status.as_u16(), reply.error().is_empty()), (400, false), "{body}");
+        }
+        let exact = BINARY.len();
+        let body = |tail: usize| [BINARY.as_bytes(), &vec![0; tail]].concat();
+        assert_eq!(infer_binary(&server, exact.to_string(), body(8)).await.status, 200);
+        for tail in (0..20).filter(|&tail| tail != 8) {
+            assert_eq!(infer_binary(&server, exact.to_string(), body(tail)).await.status, 400, "{tail}");
+        }
+        for length in (0..exact + 20).filter(|&length| length != exact) {
+            assert_eq!(infer_binary(&server, length.to_string(), body(8)).await.status, 400, "{length}");
+        }
+    });
+    assert!(bodies.len() > 300);
+    check(1, &server, &runtime, |_| {});
 }
 
 #[test]
@@ -146,6 +259,12 @@ fn rest_addresses() {
         "*",
         ";",
         "model",
+        "v2",
+        "models",
+        "songs",
+        "versions",
+        "ready",
+        "infer",
         "%F0%9F%98%80",
         "~",
         "{id}",
@@ -251,17 +370,74 @@ fn grpc_messages() {
 }
 
 #[test]
+fn inference_messages() {
+    let runtime = runtime();
+    let server = runtime.block_on(start(models::songs()));
+    let connect = GrpcInferenceServiceClient::connect(format!("http://{}", server.grpc));
+    let client = Arc::new(Mutex::new(runtime.block_on(connect).unwrap()));
+    let name = prop::sample::select(vec!["vectors", "vectors", "vectors", "rows", ""]);
+    let datatype = prop::sample::select(vec!["FP32", "FP32", "FP32", "INT64", "BYTES", ""]);
+    let shape = prop_oneof![Just(vec![1, 2]), prop::collection::vec(prop_oneof![-2i64..5, any::<i64>()], 0..4)];
+    let floats = prop::collection::vec(prop_oneof![any::<u32>().prop_map(f32::from_bits), -1e3f32..1e3], 0..5);
+    let contents = prop::option::of((floats, prop::collection::vec(any::<i32>(), 0..2)));
+    let tensors = prop::collection::vec((name, datatype, shape, contents), 0..3);
+    let raw = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..12), 0..3);
+    let outputs = prop::collection::vec(prop::sample::select(vec!["cluster_id", "neighbor_ids", "margin", "x"]), 0..3);
+    let model = prop::sample::select(vec!["songs", "songs", "songs", "", "films"]);
+    let inputs = (model, tensors, raw, outputs, prop::option::of(any::<i64>()));
+    check(1_500, &server, &runtime, |runner| {
+        runner
+            .run(&inputs, |(model, tensors, raw, outputs, neighbors)| {
+                let tensor = |(name, datatype, shape, contents): (&str, &str, _, Option<(_, _)>)| InferInputTensor {
+                    name: name.to_owned(),
+                    datatype: datatype.to_owned(),
+                    shape,
+                    contents: contents.map(|(fp32_contents, int_contents)| InferTensorContents {
+                        fp32_contents,
+                        int_contents,
+                        ..Default::default()
+                    }),
+                    ..Default::default()
+                };
+                let neighbors = neighbors
+                    .map(|number| InferParameter { parameter_choice: Some(ParameterChoice::Int64Param(number)) });
+                let request = ModelInferRequest {
+                    model_name: model.to_owned(),
+                    inputs: tensors.into_iter().map(tensor).collect(),
+                    outputs: outputs
+                        .into_iter()
+                        .map(|name| InferRequestedOutputTensor { name: name.to_owned(), ..Default::default() })
+                        .collect(),
+                    raw_input_contents: raw.into_iter().map(Bytes::from).collect(),
+                    parameters: neighbors.into_iter().map(|number| ("neighbors".to_owned(), number)).collect(),
+                    ..Default::default()
+                };
+                let mut client = client.lock().unwrap().clone();
+                if let Err(status) = runtime.block_on(client.model_infer(request)) {
+                    prop_assert!(matches!(status.code(), Code::InvalidArgument | Code::NotFound), "{:?}", status);
+                }
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+#[test]
 fn grpc_bytes() {
     let runtime = runtime();
     let server = runtime.block_on(start(models::songs()));
     let methods = prop::sample::select(vec![
-        "Assign",
-        "AssignBatch",
-        "NearestClusters",
-        "ListClusters",
-        "GetCluster",
-        "GetModel",
-        "Drop",
+        "coterie.v1.Query/Assign",
+        "coterie.v1.Query/AssignBatch",
+        "coterie.v1.Query/NearestClusters",
+        "coterie.v1.Query/ListClusters",
+        "coterie.v1.Query/GetCluster",
+        "coterie.v1.Query/GetModel",
+        "coterie.v1.Query/Drop",
+        "inference.GRPCInferenceService/ModelInfer",
+        "inference.GRPCInferenceService/ModelMetadata",
+        "inference.GRPCInferenceService/ModelReady",
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     ]);
     // A frame is a flag, a length and that many bytes.
     let framed = (prop::collection::vec(any::<u8>(), 0..60), 0u8..3, -3i64..3).prop_map(|(message, flag, slip)| {
@@ -285,7 +461,7 @@ fn grpc_bytes() {
                 runtime.block_on(async {
                     let request = Request::builder()
                         .method("POST")
-                        .uri(format!("http://{}/coterie.v1.Query/{method}", server.grpc))
+                        .uri(format!("http://{}/{method}", server.grpc))
                         .header("content-type", "application/grpc")
                         .header("te", "trailers")
                         .body(Full::new(Bytes::from(body)))

@@ -1,6 +1,7 @@
 //! What the tests of whole processes share.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+pub mod clients;
 pub mod input;
 pub mod s3;
 

@@ -66,6 +66,18 @@ pub enum QueryError {
         /// Rows allowed.
         most: usize,
     },
+    /// The clusters asked for are too many, over all rows.
+    #[error(
+        "{rows} rows with {count} neighbors each are more than {most}: ask for fewer, or split the rows over several requests"
+    )]
+    TooManyNeighbours {
+        /// Rows sent.
+        rows: usize,
+        /// Clusters for each row.
+        count: usize,
+        /// Clusters allowed over all rows.
+        most: usize,
+    },
     /// The number of clusters asked for is 0.
     #[error("count must be at least 1")]
     Count,
@@ -112,6 +124,58 @@ pub enum QueryError {
         wanted: String,
         /// Version served.
         served: String,
+    },
+    /// A model of another name is served here.
+    #[error("model {wanted:?} is not served here, {served:?} is")]
+    UnknownModel {
+        /// Name asked for.
+        wanted: String,
+        /// Name of the model that is served.
+        served: String,
+    },
+    /// A tensor that the model takes or gives has another name.
+    #[error("there is no {kind} {found:?}: {expected}")]
+    UnknownTensor {
+        /// `input` or `output`.
+        kind: &'static str,
+        /// Name found.
+        found: String,
+        /// What there is.
+        expected: &'static str,
+    },
+    /// A tensor is of another datatype than the model takes.
+    #[error("input {input:?} is of datatype {found:?}: send {expected}")]
+    Datatype {
+        /// Name of the tensor.
+        input: &'static str,
+        /// Datatype found.
+        found: String,
+        /// Datatype that the model takes.
+        expected: &'static str,
+    },
+    /// A tensor is of another shape than the model takes.
+    #[error("input {input:?} is of shape {found:?}: send [rows, {dimension}], where rows is at least 1")]
+    Shape {
+        /// Name of the tensor.
+        input: &'static str,
+        /// Shape found.
+        found: Vec<i64>,
+        /// Values that the model takes in a row.
+        dimension: usize,
+    },
+    /// A tensor's shape and its contents disagree.
+    #[error("input {input:?} has {found} {unit} of data, but its shape {shape:?} takes {expected}")]
+    Contents {
+        /// Name of the tensor.
+        input: &'static str,
+        /// Its shape.
+        shape: Vec<i64>,
+        /// Amount found.
+        found: usize,
+        /// Amount that the shape takes.
+        expected: usize,
+        /// What was counted: values or bytes.
+        unit: &'static str,
     },
     /// The body or a parameter is not what the endpoint takes.
     #[error("{what}")]

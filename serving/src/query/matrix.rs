@@ -47,6 +47,29 @@ impl Matrix {
         Ok(Self { values: Values::Floats(values), rows: ends.len(), dimension: model.input_dimension() })
     }
 
+    /// Whether `rows` of `dimension` values each may be asked about at once.
+    ///
+    /// # Errors
+    /// [`QueryError`] when there are none, too many, or they are of another dimension.
+    pub fn check(model: &Model, rows: usize, dimension: usize, most: usize) -> Result<(), QueryError> {
+        check_dimension(model, dimension, None)?;
+        check_count(rows, most)
+    }
+
+    /// Rows of the model's input dimension, one after the other.
+    ///
+    /// # Errors
+    /// [`QueryError`] when there are none, too many, or they are not whole.
+    pub fn from_values(model: &Model, values: Vec<f32>, most: usize) -> Result<Self, QueryError> {
+        let dimension = model.input_dimension();
+        if let left @ 1.. = values.len() % dimension {
+            check_dimension(model, left, Some(values.len() / dimension))?;
+        }
+        let rows = values.len() / dimension;
+        check_count(rows, most)?;
+        Ok(Self { values: Values::Floats(values), rows, dimension })
+    }
+
     /// Rows of `dimension` little-endian `f32` each.
     ///
     /// # Errors

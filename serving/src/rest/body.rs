@@ -15,13 +15,23 @@ const PARSED_AT_ONCE: usize = 16 << 10;
 /// The body of `request` as JSON of type `T`.
 pub(crate) async fn parse<T: DeserializeOwned + Send + 'static>(app: &App, request: Request) -> Result<T, QueryError> {
     let bytes = read(app, request).await?;
-    if bytes.len() <= PARSED_AT_ONCE {
-        return parse_bytes(&bytes);
-    }
-    app.compute.offload(move || parse_bytes(&bytes)).await?
+    digest(app, bytes, |bytes| parse_bytes(&bytes)).await
 }
 
-fn parse_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, QueryError> {
+/// Hands `bytes` to `parse`, off the async threads when they are many.
+pub(crate) async fn digest<T: Send + 'static>(
+    app: &App,
+    bytes: Bytes,
+    parse: impl FnOnce(Bytes) -> Result<T, QueryError> + Send + 'static,
+) -> Result<T, QueryError> {
+    if bytes.len() <= PARSED_AT_ONCE {
+        return parse(bytes);
+    }
+    app.compute.offload(move || parse(bytes)).await?
+}
+
+/// `bytes` as JSON of type `T`.
+pub(crate) fn parse_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, QueryError> {
     if bytes.is_empty() {
         return Err(QueryError::Malformed { what: "the body is empty: send a JSON object".to_owned() });
     }
@@ -29,7 +39,8 @@ fn parse_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, QueryError> {
         .map_err(|error| QueryError::Malformed { what: format!("the body is not what this endpoint takes: {error}") })
 }
 
-async fn read(app: &App, request: Request) -> Result<Bytes, QueryError> {
+/// The body of `request`.
+pub(crate) async fn read(app: &App, request: Request) -> Result<Bytes, QueryError> {
     let most = app.settings.max_body_bytes;
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > most as u64) {

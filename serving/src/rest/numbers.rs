@@ -5,7 +5,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use std::fmt;
 
 /// Rows beyond which parsing stops, whatever the server's settings allow: bounds the list of row ends.
-const MOST_ROWS: usize = 1 << 20;
+pub(crate) const MOST_ROWS: usize = 1 << 20;
 
 /// One vector.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(crate) struct Rows {
 }
 
 /// Appends a vector's values to `.0`.
-struct Append<'a>(&'a mut Vec<f32>);
+pub(crate) struct Append<'a>(pub(crate) &'a mut Vec<f32>);
 
 struct RowsVisitor;
 
