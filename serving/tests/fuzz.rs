@@ -3,11 +3,15 @@
 
 mod support;
 
+use coterie_model::items::Options;
 use coterie_protocol::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use coterie_protocol::inference::infer_parameter::ParameterChoice;
 use coterie_protocol::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use coterie_protocol::inference::{InferParameter, InferTensorContents, ModelInferRequest};
-use coterie_protocol::query::{AssignBatchRequest, AssignRequest, NearestClustersRequest, Vectors};
+use coterie_protocol::query::{
+    AssignBatchRequest, AssignRequest, NearestClustersRequest, SimilarItemsRequest, Vectors,
+};
+use coterie_serving::Settings;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::body::Bytes;
@@ -17,7 +21,8 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use support::client::{self, Reply};
-use support::{Running, models, start};
+use support::items::with_items;
+use support::{Running, models, start, start_served};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -25,6 +30,12 @@ use tonic::Code;
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+async fn songs_with_items() -> Running {
+    let options = Options { recall: 0.9, tables: true };
+    let served = with_items(models::songs(), &[0.0, 0.0, 0.5, 0.0, 3.0, 1.0, 0.0, -4.0], options).await;
+    start_served(served, Settings::default()).await
 }
 
 fn check(cases: u32, server: &Running, runtime: &Runtime, test: impl Fn(&mut TestRunner)) {
@@ -60,6 +71,8 @@ fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
         r#"{"vectors": [[1, 2], [3e2, 4.25]]}"#,
         r#"{"vector": [1, 2], "count": 2}"#,
         r#"{"vectors": [[0, -0.0], [1e-40, 5]], "modelVersion": ""}"#,
+        r#"{"vector": [1, 2], "count": 2, "cluster": 1, "method": "Exact"}"#,
+        r#"{"id": 101, "count": 3, "method": "Tables"}"#,
         r#"{"inputs": [{"name": "vectors", "datatype": "FP32", "shape": [2, 2], "data": [1, 2, 3, 4]}], "id": "a"}"#,
         r#"{"inputs": [{"name": "vectors", "datatype": "FP32", "shape": [1, 2], "data": [[1, 2]]}], "outputs": [{"name": "margin"}]}"#,
         BINARY,
@@ -107,7 +120,7 @@ fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
 #[test]
 fn rest_bodies() {
     let runtime = runtime();
-    let server = runtime.block_on(start(models::songs()));
+    let server = runtime.block_on(songs_with_items());
     let bodies = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..300),
         "\\PC{0,200}".prop_map(String::into_bytes),
@@ -117,6 +130,8 @@ fn rest_bodies() {
     let paths = prop::sample::select(vec![
         "/v1/assign",
         "/v1/nearest-clusters",
+        "/v1/similar-items",
+        "/v1/similar-items",
         "/v1/clusters",
         "/v1/clusters/1",
         "/v1/model",
@@ -326,7 +341,7 @@ fn what_is_not_even_http() {
 #[test]
 fn grpc_messages() {
     let runtime = runtime();
-    let server = runtime.block_on(start(models::songs()));
+    let server = runtime.block_on(songs_with_items());
     let client = Arc::new(Mutex::new(runtime.block_on(server.client())));
     let floats = prop::collection::vec(prop_oneof![any::<u32>().prop_map(f32::from_bits), -1e3f32..1e3], 0..6);
     let version = prop::sample::select(vec!["", "", "v3", "v2", "\u{0}"]);
@@ -339,7 +354,16 @@ fn grpc_messages() {
                 runtime.block_on(async {
                     let model_version = version.to_owned();
                     let vectors = Some(Vectors { dimension, data: data.into() });
+                    let similar = SimilarItemsRequest {
+                        id: if vector.is_empty() { format!("{dimension}") } else { String::new() },
+                        vector: vector.clone(),
+                        count: count % 1_100,
+                        cluster: (count % 3 == 0).then_some(dimension as i32),
+                        method: (count % 7) as i32,
+                        model_version: model_version.clone(),
+                    };
                     let results = [
+                        client.similar_items(similar).await.map(drop),
                         client
                             .assign(AssignRequest { vector: vector.clone(), model_version: model_version.clone() })
                             .await
