@@ -76,13 +76,21 @@ fn one_manifest_trains_and_serves_the_model_of_a_local_run() {
 
     // A pod that asks the Service gets the labels of the local model.
     let body = json!({ "vectors": rows() }).to_string();
-    let answer = namespace.ask_from_a_pod("http://digits:8080/v1/assign", &body);
+    let answer = namespace.ask_from_a_pod("asker", "http://digits:8080/v1/assign", &body);
     let local_model = local.directory.path().join("out");
     let served = Served::start(coterie().args(["serve", "--model", local_model.to_str().unwrap()]));
     let (code, expected) = served.post("/v1/assign", &body);
     assert_eq!(code, 200);
     assert_eq!(answer["assignments"], expected["assignments"]);
     assert_eq!(answer["modelVersion"], job["status"]["serving"]["version"]);
+
+    // The rows came with the model: what is near the first digit is a digit of its kind.
+    let question = json!({"id": 0, "count": 5, "method": "Exact"}).to_string();
+    let near = namespace.ask_from_a_pod("seeker", "http://digits:8080/v1/similar-items", &question);
+    let items = near["items"].as_array().unwrap();
+    assert_eq!(items.len(), 5);
+    assert!(items.iter().all(|item| item["cluster"] == items[0]["cluster"]), "{near}");
+    assert!(items.iter().all(|item| item["id"] != 0) && items[0]["distance"].as_f64().unwrap() < 25.0, "{near}");
 
     // Events tell the story.
     let events: String =
@@ -125,9 +133,9 @@ fn the_commands_of_the_readme_do_what_it_says() {
 
 impl Namespace {
     /// Sends a POST from a pod of the namespace and returns the answer.
-    fn ask_from_a_pod(&self, url: &str, body: &str) -> Value {
+    fn ask_from_a_pod(&self, name: &str, url: &str, body: &str) -> Value {
         self.apply(&json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asker"},
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
             "spec": {
                 "restartPolicy": "Never",
                 "automountServiceAccountToken": false,
@@ -140,10 +148,10 @@ impl Namespace {
             },
         }));
         self.wait_for("the asking pod to end", || {
-            let phase = self.get("pod", "asker")?["status"]["phase"].as_str()?.to_owned();
-            assert_ne!(phase, "Failed", "{}", self.kubectl(&["logs", "asker"]));
+            let phase = self.get("pod", name)?["status"]["phase"].as_str()?.to_owned();
+            assert_ne!(phase, "Failed", "{}", self.kubectl(&["logs", name]));
             (phase == "Succeeded").then_some(())
         });
-        serde_json::from_str(&self.kubectl(&["logs", "asker"])).unwrap()
+        serde_json::from_str(&self.kubectl(&["logs", name])).unwrap()
     }
 }
