@@ -1,7 +1,7 @@
 //! What can be asked of a model: pure functions, no sockets, no clock.
 //!
-//! A vector goes through the model's own feature pipeline and then the same kernel that labelled the training rows, so a
-//! row gets the label it had in training. Distances are in feature space: Euclidean for a Euclidean model, `1 - cos` for a
+//! A vector goes through the model's own feature pipeline and then gets the label that the kernel gave the training rows, to the
+//! bit, so a row gets the label it had in training. Distances are in feature space: Euclidean for a Euclidean model, `1 - cos` for a
 //! cosine one (1 for a vector without direction).
 
 mod clusters;
@@ -15,7 +15,7 @@ pub use error::QueryError;
 pub use matrix::Matrix;
 pub use similar::{DEFAULT_ITEMS, Like, MOST_ITEMS, Method, Similar, SimilarItem, method, similar, similar_cost};
 
-use coterie_algorithms::kmeans;
+use coterie_algorithms::kmeans::{self, Sieve, SieveBuffers};
 use coterie_algorithms::metric::Metric;
 use coterie_model::Model;
 use coterie_model::items::ItemIndex;
@@ -36,6 +36,8 @@ const MAX_REACH: f64 = 1e37;
 pub struct Served {
     model: Arc<Model>,
     digest: String,
+    /// Finds the nearest centroids without a close look at all of them.
+    sieve: Sieve,
     /// Length of the longest centroid, at least 1.
     longest: f64,
     items: Option<similar::Items>,
@@ -75,7 +77,8 @@ impl Served {
         let digest = coterie_model::digest(&model);
         let lengths = model.centroids.values().chunks_exact(model.dimension()).map(length);
         let longest = lengths.fold(1.0, f64::max);
-        let served = Self { model, digest, longest, items: None };
+        let sieve = Sieve::new(&model.centroids);
+        let served = Self { model, digest, sieve, longest, items: None };
         if let Err(error) = served.warm_up() {
             tracing::debug!(%error, "model could not be warmed up");
         }
@@ -154,7 +157,7 @@ pub fn assign(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result
     let d = model.dimension();
     let n = features.len() / d;
     let (mut best, mut second) = (vec![0; n], vec![0; n]);
-    kmeans::assign_two(&model.centroids, &features, &mut best, &mut second);
+    served.sieve.assign_two(&model.centroids, &features, &mut best, &mut second, &mut SieveBuffers::default());
     let answer = features.chunks_exact(d).zip(best.into_iter().zip(second)).map(|(row, (best, second))| {
         let nearest = distance(model.metric, row, model.centroids.row(best as usize));
         let margin = if second == u32::MAX {

@@ -12,10 +12,12 @@ use support::start;
 
 const ROWS: usize = 3_000;
 const DIMENSION: usize = 40;
+/// Enough that most are ruled out without a close look.
+const CLUSTERS: usize = 400;
 
 #[tokio::test]
 async fn every_path_gives_the_labels_of_training() {
-    let model = models::large(100, DIMENSION);
+    let model = models::large(CLUSTERS, DIMENSION);
     let rows = Random(11).values(ROWS * DIMENSION);
 
     let mut features = Vec::new();

@@ -4,6 +4,7 @@
 //!
 //! - [`Centroids`] and [`assign`]: the assignment step for a block of rows;
 //! - [`Pruner`]: the same labels for less work, by bounds of distances kept from pass to pass;
+//! - [`Sieve`]: the same labels for rows of which nothing is known, by bytes that rule nearly all centroids out;
 //! - [`Partial`]: what a block contributes to the update step, with a merge that is exact in any order;
 //! - [`update`] and [`relocate`]: the update step, once all partials are merged;
 //! - [`init`]: samples, k-means++ and k-means|| from which the first centroids come.
@@ -21,6 +22,7 @@ pub mod naive;
 mod partial;
 mod passes;
 mod relocate;
+mod sieve;
 mod update;
 
 pub use assign::{assign, assign_two, nearest, squared_distance};
@@ -29,4 +31,5 @@ pub use centroids::Centroids;
 pub use delta::Delta;
 pub use partial::{Partial, inertia_of};
 pub use relocate::{Far, Farthest, relocate};
+pub use sieve::{Sieve, SieveBuffers};
 pub use update::{Update, threshold, update};

@@ -71,7 +71,7 @@ fn up(value: f64) -> f32 {
 
 /// How far a sum of `d` squares in `f64`, and a few operations more, can be off, relative to itself.
 #[inline(always)]
-fn slack(d: usize) -> f64 {
+pub(crate) fn slack(d: usize) -> f64 {
     (d + 16) as f64 * f64::EPSILON
 }
 

@@ -78,7 +78,7 @@ use std::sync::Arc;
 
 pub(crate) use self::layout::LANES;
 use self::layout::{Layout, stride};
-pub(crate) use self::margin::{Margin, rounding};
+pub(crate) use self::margin::{Margin, rounding, slack};
 use self::margin::{least_square, upper_from_square};
 pub(crate) use self::movement::Movement;
 use self::units::Unit;

@@ -18,6 +18,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod bounds;
+mod bytes;
 mod codes;
 mod dots;
 mod moments;
@@ -30,12 +31,16 @@ mod tests;
 mod widened;
 
 pub(crate) use bounds::{drift, exclude, open_groups, units_above};
+pub(crate) use bytes::{
+    ByteCentroid, BytePanels, Factors, LIMIT_CENTROID, LIMIT_ROW, MOST_CENTROID, MOST_ROW, SEGMENT, byte_scores,
+    bytes_are_fast, centre, greatest, half, quantise, reaching,
+};
 pub(crate) use codes::{CODE_WIDTH, code_dots};
 pub(crate) use dots::dots;
 pub(crate) use moments::{COARSE_BITS, FINE_BITS, cross_products, squares};
 pub(crate) use pairs::{CHUNK as PAIR_CHUNK, Groups, Trials, distance_sums, trial_distances};
 pub(crate) use panels::{Panels, WIDTH};
-pub(crate) use rows::{accumulate, add, distances, move_row, project, scattered_distances, squared_distance};
+pub(crate) use rows::{accumulate, add, ask_for, distances, move_row, project, scattered_distances, squared_distance};
 
 /// The instructions that the assignment step uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

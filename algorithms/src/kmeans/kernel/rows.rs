@@ -111,6 +111,13 @@ widened! {
     }
 }
 
+/// Asks for some rows, given by their positions, which are needed soon.
+pub(crate) fn ask_for(rows: &[f32], d: usize, positions: &[u32]) {
+    for &position in positions {
+        prefetch(&rows[position as usize * d..][..d]);
+    }
+}
+
 widened! {
     /// Squared distance of two rows.
     pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
