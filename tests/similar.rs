@@ -62,11 +62,13 @@ fn items_are_kept_and_found_whoever_wrote_them() {
     let cache = directory.path().join("cache");
     let serve = || {
         Served::start(
-            support::coterie().arg("serve").arg("--model").arg(&outputs[1]).arg("--items-directory").arg(&cache).args([
-                "--recall",
-                "0.9",
-                "--tables",
-            ]),
+            support::coterie()
+                .arg("serve")
+                .arg("--model")
+                .arg(&outputs[1])
+                .arg("--items-directory")
+                .arg(&cache)
+                .args(["--recall", "0.9", "--tables"]),
         )
     };
     let served = serve();

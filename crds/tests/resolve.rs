@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use coterie_crds::resolved::{
-    Algorithm, Columns, Evaluation, FeatureStep, Format, Init, InvalidRows, KMeans, Metric, Output, Source, Store,
+    Algorithm, Columns, Evaluation, FeatureStep, Format, Init, InvalidRows, Items, KMeans, Metric, Output, Source,
+    Store,
 };
 use coterie_crds::{ResolvedJob, parse, resolve, validate};
 
@@ -44,6 +45,7 @@ fn fills_in_every_default() {
             workers: 1,
             evaluation: Evaluation { sample_size: 20_000 },
             output: None,
+            items: None,
         }
     );
 }
@@ -102,6 +104,7 @@ fn carries_over_every_field() {
                     ca_bundle,
                 },
             }),
+            items: Some(Items { recall: 0.9, tables: true }),
         }
     );
 }

@@ -183,3 +183,34 @@ fn an_autoscaler_keeps_its_number() {
     situation.rest();
     assert_eq!(situation.observed.children.autoscalers[0].metadata.name.as_deref(), Some("songs-v2"));
 }
+
+#[test]
+fn similar_items_come_with_the_next_model_and_need_room_on_the_node() {
+    let mut situation = Situation::serving(MANIFEST);
+    situation.change(|job| job.spec.serving.as_mut().unwrap().similar_items = true);
+    situation.rest();
+    // The model in service has no items; its replicas are left alone while another is trained.
+    assert_eq!(situation.status().run.as_ref().unwrap().number, 2);
+    assert_eq!(situation.pod_spec("v1").volumes.unwrap().len(), 1);
+
+    situation.train(2, "v2");
+    let pod = situation.pod_spec("v2");
+    let items = pod.volumes.unwrap().into_iter().find(|volume| volume.name == "items").unwrap();
+    assert!(items.empty_dir.is_some());
+    let container = &pod.containers[0];
+    let mount = container.volume_mounts.as_ref().unwrap().iter().find(|mount| mount.name == "items").unwrap();
+    assert!(mount.read_only.is_none());
+    let args = container.args.as_ref().unwrap();
+    let at = args.iter().position(|arg| arg == "--items-directory").unwrap();
+    assert_eq!(args[at + 1], mount.mount_path);
+    assert_eq!(situation.serve_config("v2")["items"], serde_json::json!({"recall": 0.95, "tables": false}));
+
+    // Hash tables are a matter of serving alone: other pods, no other run.
+    situation.change(|job| {
+        job.spec.serving.as_mut().unwrap().lsh =
+            Some(coterie_crds::spec::Lsh { target_recall: coterie_crds::spec::Decimal::from("0.9") });
+    });
+    situation.rest();
+    assert_eq!(situation.status().run.as_ref().unwrap().number, 2);
+    assert_eq!(situation.serve_config("v2")["items"], serde_json::json!({"recall": 0.9, "tables": true}));
+}

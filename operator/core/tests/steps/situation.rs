@@ -9,7 +9,7 @@ use coterie_operator_core::{Action, Children, Observed, Plan, Settings, plan};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DeploymentStatus;
 use k8s_openapi::api::batch::v1::{JobCondition, JobStatus};
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 pub const MANIFEST: &str = "
@@ -238,6 +238,21 @@ impl Situation {
         let service =
             self.observed.children.services.iter().find(|object| object.metadata.name.as_deref() == Some("songs"));
         &service.unwrap().spec.as_ref().unwrap().selector.as_ref().unwrap()[label::MODEL_VERSION]
+    }
+
+    /// What the pods of a version are made from.
+    pub fn pod_spec(&self, version: &str) -> PodSpec {
+        let name = Some(format!("songs-{version}"));
+        let found = self.observed.children.deployments.iter().find(|object| object.metadata.name == name);
+        found.unwrap().spec.clone().unwrap().template.spec.unwrap()
+    }
+
+    /// The configuration that the pods of a version read.
+    pub fn serve_config(&self, version: &str) -> serde_json::Value {
+        let volumes = self.pod_spec(version).volumes.unwrap();
+        let name = volumes.into_iter().find_map(|volume| Some(volume.config_map?.name));
+        let config = self.observed.children.config_maps.iter().find(|object| object.metadata.name == name).unwrap();
+        serde_json::from_str(&config.data.as_ref().unwrap()["serve.json"]).unwrap()
     }
 
     pub fn names(&self) -> Vec<String> {
