@@ -63,7 +63,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 /// `error` as a response.
 pub(crate) fn refuse(error: &QueryError) -> Response {
     let (status, _) = status::codes(error);
-    let text = error.to_string();
+    let text = status::text(error);
     let mut response = match spell(&ErrorReply { error: &text }) {
         Ok(body) => json(body),
         Err(_) => Response::new(Body::empty()),

@@ -1,8 +1,11 @@
-//! The one map from errors to status codes, of both protocols.
+//! The one map from errors to status codes and texts, of both protocols.
 
 use crate::query::QueryError;
 use axum::http::StatusCode;
 use tonic::{Code, Status};
+
+/// Longest text of an error, in characters: what a gRPC client takes in a header, however they are escaped.
+const MOST_CHARACTERS: usize = 1_000;
 
 /// The HTTP status and the gRPC code of `error`.
 pub(crate) fn codes(error: &QueryError) -> (StatusCode, Code) {
@@ -39,7 +42,17 @@ pub(crate) fn codes(error: &QueryError) -> (StatusCode, Code) {
     }
 }
 
+/// What the caller is told. A name that came with the request may be of any length, its repetition is not.
+pub(crate) fn text(error: &QueryError) -> String {
+    let mut text = error.to_string();
+    if let Some((end, _)) = text.char_indices().nth(MOST_CHARACTERS) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}
+
 /// `error` as a gRPC status.
 pub(crate) fn grpc(error: &QueryError) -> Status {
-    Status::new(codes(error).1, error.to_string())
+    Status::new(codes(error).1, text(error))
 }

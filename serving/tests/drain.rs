@@ -3,6 +3,8 @@
 
 mod support;
 
+use coterie_protocol::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
+use coterie_protocol::inference::{ModelReadyRequest, ServerReadyRequest};
 use coterie_serving::{Listeners, ServeError, Settings, run};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
@@ -35,7 +37,15 @@ async fn readiness_goes_first_and_requests_are_still_answered() {
     let request = HealthCheckRequest { service: "coterie.v1.Query".to_owned() };
     let status = health.check(request).await.unwrap().into_inner().status();
     assert_eq!(status, ServingStatus::NotServing);
+    for path in ["/v2/health/ready", "/v2/models/songs/ready"] {
+        assert_eq!(server.get(path).await.error(), "this replica is shutting down");
+    }
+    let mut inference = GrpcInferenceServiceClient::new(endpoint.connect().await.unwrap());
+    assert!(!inference.server_ready(ServerReadyRequest {}).await.unwrap().into_inner().ready);
+    let request = ModelReadyRequest { name: "songs".to_owned(), version: String::new() };
+    assert!(!inference.model_ready(request).await.unwrap().into_inner().ready);
     server.get("/healthz/live").await.ok();
+    server.get("/v2/health/live").await.ok();
     server.post("/v1/assign", r#"{"vector": [160, 0]}"#).await.ok();
     server.client().await.get_model(coterie_protocol::query::GetModelRequest {}).await.unwrap();
     server.ended().await;

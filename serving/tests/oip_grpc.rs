@@ -224,6 +224,18 @@ async fn errors_carry_their_code() {
         let status = client.model_infer(request.clone()).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (code, message), "{request:?}");
     }
+    let status = client.model_infer(with(&|r| r.model_name = "é".repeat(1 << 20), typed())).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound, "{status:?}");
+    assert!(status.message().starts_with("model \"éé") && status.message().ends_with("é..."));
     let metric = "coterie_serving_requests_total{protocol=\"grpc\",endpoint=\"infer\",code=\"INVALID_ARGUMENT\"}";
     assert_eq!(server.metric(metric).await, Some(14.0));
+}
+
+/// Parts of two bytes each would take hundreds of bytes in memory.
+#[tokio::test]
+async fn a_message_of_very_many_parts_is_refused_before_it_is_decoded() {
+    let server = start(models::songs()).await;
+    let request = ModelInferRequest { inputs: vec![InferInputTensor::default(); 5_000], ..typed() };
+    let status = client(&server).await.model_infer(request).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "the message has more than 4096 parts"));
 }

@@ -102,15 +102,21 @@ mod tests {
 
     #[test]
     fn what_is_neither_is_named_with_its_place() {
-        let fail = |text: &str| read(text).unwrap_err();
-        assert_eq!(fail("[1, [2]]"), "a row among numbers: nest all values or none at line 1 column 6");
-        assert_eq!(fail("[[1], 2]"), "a number among rows: nest all values or none at line 1 column 7");
-        assert_eq!(fail("[[], 2]"), "a number among rows: nest all values or none at line 1 column 6");
-        let expected = "expected a number, or an array of numbers";
-        assert_eq!(fail("[null]"), format!("invalid type: null, {expected} at line 1 column 5"));
-        assert_eq!(fail("[\"1\"]"), format!("invalid type: string \"1\", {expected} at line 1 column 4"));
-        assert_eq!(fail("[[[1]]]"), "invalid type: sequence, expected a number at line 1 column 3");
-        assert_eq!(fail("7"), "invalid type: integer `7`, expected an array of numbers, or of rows at line 1 column 1");
+        let mixed = "nest all values or none";
+        let number = "expected a number, or an array of numbers";
+        let texts = ["[1, [2]]", "[[1], 2]", "[[], 2]", "[null]", "[\"1\"]", "[[[1]]]", "7"];
+        assert_eq!(
+            texts.map(|text| read(text).unwrap_err()),
+            [
+                format!("a row among numbers: {mixed} at line 1 column 5"),
+                format!("a number among rows: {mixed} at line 1 column 7"),
+                format!("a number among rows: {mixed} at line 1 column 6"),
+                format!("invalid type: null, {number} at line 1 column 5"),
+                format!("invalid type: string \"1\", {number} at line 1 column 4"),
+                "invalid type: sequence, expected a number at line 1 column 2".to_owned(),
+                "invalid type: integer `7`, expected an array of numbers, or of rows at line 1 column 1".to_owned(),
+            ]
+        );
     }
 
     #[test]

@@ -177,7 +177,8 @@ async fn model_infer(State(app): State<Arc<App>>, target: Addressed, request: Re
     let outputs = infer(&app, &served, inference).await?;
     let large = outputs.iter().map(|output| output.data.len()).sum::<usize>() > SPELT_AT_ONCE;
     let reply = move || answer(&served, &spelling, &outputs);
-    Ok(if large { app.compute.offload(reply).await? } else { reply() }?)
+    let reply = if large { app.compute.offload(reply).await? } else { reply() };
+    Ok(reply?)
 }
 
 fn addressed(target: Addressed) -> Result<Target, QueryError> {
