@@ -42,11 +42,17 @@ def blobs(rng, rows, dimension, components, spread):
     return centres[owners] + np.float32(spread) * rng.standard_normal((rows, dimension), dtype=np.float32)
 
 
+def noise(rng, rows, dimension):
+    """Columns that have nothing to do with each other: no structure at all."""
+    return rng.standard_normal((rows, dimension), dtype=np.float32)
+
+
 # The recipe of each set, and the numbers of clusters for which first centroids are given.
 SETS = {
     "mix_d128": (lambda rows: mixture(np.random.default_rng(1), rows, 128, 1000, 16), [256, 1024]),
     "mix_d16": (lambda rows: mixture(np.random.default_rng(2), rows, 16, 64, 8), [64]),
     "blobs_d128": (lambda rows: blobs(np.random.default_rng(3), rows, 128, 256, 4.0), [256]),
+    "noise_d128": (lambda rows: noise(np.random.default_rng(5), rows, 128), [1024]),
     "blobs_d16": (lambda rows: blobs(np.random.default_rng(4), rows, 16, 64, 2.0), [64]),
 }
 

@@ -2,7 +2,9 @@
 //!
 //! [`cases`] says what is compared, [`contenders`] how each one is started, [`session`] runs them in turn, [`lines`] is what is kept
 //! of it, [`summary`] makes medians and ratios of that; [`table`], [`plot`] and [`page`] show them.
+//! [`assignment`] is a benchmark of its own, of the assignment step alone.
 
+pub(crate) mod assignment;
 pub(crate) mod cases;
 pub(crate) mod contenders;
 pub(crate) mod lines;

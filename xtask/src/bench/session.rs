@@ -232,7 +232,7 @@ fn disturbance(run: &Run) -> Option<f64> {
 }
 
 /// The size in names of data sets, as `make_data.py` has it.
-fn size(rows: u64) -> String {
+pub(super) fn size(rows: u64) -> String {
     match rows {
         rows if rows % 1_000_000 == 0 => format!("{}m", rows / 1_000_000),
         rows if rows % 1000 == 0 => format!("{}k", rows / 1000),
@@ -260,14 +260,14 @@ fn tell(case: &Case, run: &Run) {
 }
 
 /// A process that has ended.
-struct Done {
-    wall_seconds: f64,
+pub(super) struct Done {
+    pub(super) wall_seconds: f64,
     /// What it printed, if it succeeded.
-    output: Result<String>,
+    pub(super) output: Result<String>,
 }
 
 /// Runs a command to its end or to the limit. What it says goes to files: nobody reads pipes meanwhile.
-fn start(command: &mut Command, folder: &Path, limit: Duration) -> Result<Done> {
+pub(super) fn start(command: &mut Command, folder: &Path, limit: Duration) -> Result<Done> {
     let (out, err) = (folder.join("stdout.txt"), folder.join("stderr.txt"));
     let create = |path: &Path| File::create(path).with_context(|| format!("cannot create {}", path.display()));
     command.stdin(Stdio::null()).stdout(create(&out)?).stderr(create(&err)?);
@@ -299,7 +299,7 @@ fn last_words(path: &Path) -> String {
 }
 
 /// The last line of JSON among what was printed.
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
     let Some(line) = text.lines().rev().find(|line| line.starts_with('{')) else {
         bail!("it printed no figures");
     };

@@ -14,15 +14,9 @@ fn head(measure: Measure) -> [&'static str; 9] {
     ["", measured, "times the first", "of it init, s", "iterations", "CPU s", "peak MiB", "inertia", "others' CPUs"]
 }
 
-/// The summary as a Markdown section, columns aligned.
-pub(crate) fn markdown(summary: &Summary) -> String {
-    let Summary { name, about, rows, dimension, clusters, threads, rounds, .. } = summary;
-    let mut text = format!(
-        "### {name}\n\n{about}; {rows} x {dimension}, k = {clusters}, {threads} threads, median of {rounds} {}.\n\n",
-        if *rounds == 1 { "round" } else { "rounds" }
-    );
-    let mut cells: Vec<Vec<String>> = vec![head(summary.measure).map(str::to_owned).to_vec()];
-    cells.extend(summary.entries.iter().map(row));
+/// Cells as a Markdown table, columns aligned; the first row is the head.
+pub(super) fn grid(cells: &[Vec<String>]) -> String {
+    let mut text = String::new();
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..cells[0].len()).map(width).collect();
     for (number, row) in cells.iter().enumerate() {
@@ -45,6 +39,19 @@ pub(crate) fn markdown(summary: &Summary) -> String {
             text.push_str(&format!("|{}|\n", rules.join("|")));
         }
     }
+    text
+}
+
+/// The summary as a Markdown section.
+pub(crate) fn markdown(summary: &Summary) -> String {
+    let Summary { name, about, rows, dimension, clusters, threads, rounds, .. } = summary;
+    let mut text = format!(
+        "### {name}\n\n{about}; {rows} x {dimension}, k = {clusters}, {threads} threads, median of {rounds} {}.\n\n",
+        if *rounds == 1 { "round" } else { "rounds" }
+    );
+    let mut cells: Vec<Vec<String>> = vec![head(summary.measure).map(str::to_owned).to_vec()];
+    cells.extend(summary.entries.iter().map(row));
+    text.push_str(&grid(&cells));
     for entry in &summary.entries {
         if let Some(error) = &entry.error {
             text.push_str(&format!("\n{} failed: {error}\n", entry.contender));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 
+use crate::bench::assignment::{self, Assignment};
 use crate::bench::cases::{Case, k_means};
 use crate::bench::contenders::{Contender, Tools};
 use crate::bench::lines::{self, Line};
@@ -37,6 +38,29 @@ pub(crate) struct Arguments {
 enum Command {
     /// K-means beside faiss, scikit-learn, scikit-learn-intelex, SuperKMeans and Spark.
     Kmeans(KMeans),
+    /// The assignment step alone, as serving does it, beside faiss.
+    Assign(Assign),
+}
+
+/// Runs each contender in turn, round after round, each in a process of its own, in batches of 1, 1,024 and 65,536 rows. Lines of JSON go to
+/// target/bench.
+#[derive(clap::Args)]
+struct Assign {
+    /// Runs of each contender; 3 when unset, 1 with --quick.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Seconds of each run.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    seconds: f64,
+    /// Few rows and no waiting: only to see that everything works.
+    #[arg(long)]
+    quick: bool,
+    /// Longest wait for a quiet machine before each run.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    quiet_wait: u64,
+    /// Write the tables into docs/benchmarks.md.
+    #[arg(long, conflicts_with = "quick")]
+    publish: bool,
 }
 
 /// Runs each contender in turn, round after round, each in a process of its own. Lines of JSON, tables and a plot go to target/bench.
@@ -77,7 +101,45 @@ struct KMeans {
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::Kmeans(arguments) => run_k_means(context, arguments),
+        Command::Assign(arguments) => run_assign(context, arguments),
     }
+}
+
+fn run_assign(context: &Context, arguments: &Assign) -> Result<()> {
+    let folder = context.target().join("bench");
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let assignment = Assignment {
+        tools: build(context, &[], cores)?,
+        ours: build_example(context, "assign_bench")?,
+        data: context.cache.join("bench-data"),
+        work: folder.join("work").join("assign"),
+        rows: if arguments.quick { ROWS.1 * 4 } else { ROWS.0 },
+        rounds: arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 3 }),
+        seconds: if arguments.quick { 0.1 } else { arguments.seconds },
+        quiet_wait: Duration::from_secs(if arguments.quick { 0 } else { arguments.quiet_wait }),
+        date: today(),
+        machine: Machine::this(),
+    };
+    let lines = assignment.measure()?;
+    let kept = folder.join("assign.jsonl");
+    let mut text = String::new();
+    for line in &lines {
+        text.push_str(&serde_json::to_string(line)?);
+        text.push('\n');
+    }
+    write(&kept, &text)?;
+    note(&format!("{} lines in {}", lines.len(), kept.display()));
+    let tables = assignment::markdown(&lines);
+    show(&tables);
+    if arguments.publish {
+        let Assignment { date, machine, .. } = &assignment;
+        let head = format!("{date}, {} ({} processors).\n\n", machine.cpu, machine.cores);
+        let path = context.root.join(PAGE);
+        let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        write(&path, &page::replace(&page, "bench assign", &format!("{head}{tables}"))?)?;
+        note(&format!("wrote {PAGE}"));
+    }
+    Ok(())
 }
 
 fn run_k_means(context: &Context, arguments: &KMeans) -> Result<()> {
@@ -146,24 +208,23 @@ fn measure(context: &Context, arguments: &KMeans, cases: &[Case], folder: &Path)
     Ok(lines)
 }
 
+/// Builds an example of the library, and says where it is.
+fn build_example(context: &Context, name: &str) -> Result<PathBuf> {
+    process::run(cargo(context).args(["build", "--release", "--package", "coterie-algorithms", "--example", name]))?;
+    Ok(context.target().join("release/examples").join(name))
+}
+
 /// Builds ours and installs the peers.
 fn build(context: &Context, cases: &[Case], threads: usize) -> Result<Tools> {
     let release = context.target().join("release");
-    process::run(cargo(context).args([
-        "build",
-        "--release",
-        "--package",
-        "coterie-algorithms",
-        "--example",
-        "kmeans_bench",
-    ]))?;
+    let ours = build_example(context, "kmeans_bench")?;
     let whole = cases.iter().any(|case| case.contenders.contains(&Contender::Run));
     if whole {
         process::run(cargo(context).args(["build", "--release", "--package", "coterie"]))?;
     }
     let environment = tools::python_environment(context, "bench-venv", REQUIREMENTS.trim_end())?;
     Ok(Tools {
-        ours: release.join("examples/kmeans_bench"),
+        ours,
         coterie: whole.then(|| release.join("coterie")),
         python: environment.join("bin/python"),
         scripts: context.root.join("bench"),
