@@ -90,7 +90,8 @@ impl Run {
                     .map_err(|error| Failure::transient(format!("make a directory for the item index: {error}")))?;
                 runtime.block_on(async {
                     let loaded = serve::load(&summary.model_uri, &store).await?;
-                    let served = serve::served(loaded, items, directory.as_ref().map(|made| made.path())).await?;
+                    let served =
+                        serve::served(loaded, items, directory.as_ref().map(|made| made.path()), self.quiet).await?;
                     serve::serve(served, Some(address), None, Settings::default(), self.quiet).await
                 })
             }

@@ -82,7 +82,7 @@ impl Serve {
                         return Err(Failure::usage("no model to serve; give --model URI or --serve-config FILE"));
                     }
                 };
-                served(loaded, items, directory.as_deref()).await
+                served(loaded, items, directory.as_deref(), false).await
             };
             let served = tokio::select! {
                 loaded = load => loaded?,
@@ -108,9 +108,17 @@ pub(crate) struct Loaded {
 }
 
 /// The model made ready to be served, with its items where they are asked for.
-pub(crate) async fn served(loaded: Loaded, items: Option<Items>, directory: Option<&Path>) -> Result<Served, Failure> {
+pub(crate) async fn served(
+    loaded: Loaded,
+    items: Option<Items>,
+    directory: Option<&Path>,
+    quiet: bool,
+) -> Result<Served, Failure> {
     let Loaded { model, location } = loaded;
     let Some((items, directory)) = items.zip(directory) else { return Ok(Served::new(Arc::new(model))) };
+    if !quiet {
+        eprintln!("preparing the items of {} {}", model.name, model.version);
+    }
     let options = Options { recall: items.recall, tables: items.tables };
     let (place, directory) = (location.clone(), directory.to_owned());
     let handle = tokio::runtime::Handle::current();

@@ -40,6 +40,26 @@ enum Command {
     Kmeans(KMeans),
     /// The assignment step alone, as serving does it, beside faiss.
     Assign(Assign),
+    /// Similar items, beside hnswlib and faiss.
+    Similar(Similar),
+}
+
+/// Each contender answers the same queries one by one on one thread, in a process of its own: recall against queries per second. Lines of
+/// JSON and a plot go to target/bench.
+#[derive(clap::Args)]
+struct Similar {
+    /// Real embeddings instead of made rows: .npy (float32 rows), or Parquet with one column of lists.
+    #[arg(long, value_name = "FILE")]
+    embeddings: Option<PathBuf>,
+    /// Only this peer; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    peer: Vec<String>,
+    /// Few rows: only to see that everything works.
+    #[arg(long)]
+    quick: bool,
+    /// Write the table and the plot into docs/benchmarks.md and docs/benchmarks.
+    #[arg(long, conflicts_with = "quick")]
+    publish: bool,
 }
 
 /// Runs each contender in turn, round after round, each in a process of its own, in batches of 1, 1,024 and 65,536 rows. Lines of JSON go to
@@ -102,7 +122,41 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::Kmeans(arguments) => run_k_means(context, arguments),
         Command::Assign(arguments) => run_assign(context, arguments),
+        Command::Similar(arguments) => run_similar(context, arguments),
     }
+}
+
+fn run_similar(context: &Context, arguments: &Similar) -> Result<()> {
+    let folder = context.target().join("bench");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let ours = build_example(context, "similar_bench")?;
+    let environment = tools::python_environment(context, "bench-venv", REQUIREMENTS.trim_end())?;
+    let name = if arguments.embeddings.is_some() { "similar-embeddings" } else { "similar" };
+    let plot = folder.join(format!("{name}.svg"));
+    let mut script = std::process::Command::new(environment.join("bin/python"));
+    script.arg(context.root.join("bench/similar.py")).arg("--folder").arg(context.cache.join("bench-data"));
+    script.arg("--ours").arg(ours).arg("--plot").arg(&plot);
+    script.arg("--json").arg(folder.join(format!("{name}.jsonl")));
+    script.arg("--rows").arg(if arguments.quick { ROWS.1 } else { ROWS.0 }.to_string());
+    if let Some(embeddings) = &arguments.embeddings {
+        script.arg("--embeddings").arg(embeddings);
+    }
+    for peer in &arguments.peer {
+        script.arg("--peer").arg(peer);
+    }
+    let table = process::output(&mut script).context("bench/similar.py failed")?;
+    show(&table);
+    if arguments.publish {
+        let machine = Machine::this();
+        let head = format!("{}, {} ({} processors).", today(), machine.cpu, machine.cores);
+        let picture = format!("![Recall against queries per second](benchmarks/{name}.svg)");
+        let path = context.root.join(PAGE);
+        let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        write(&path, &page::replace(&page, &format!("bench {name}"), &format!("{head}\n\n{picture}\n\n{table}"))?)?;
+        let drawn = fs::read_to_string(&plot).with_context(|| format!("cannot read {}", plot.display()))?;
+        write(&context.root.join(format!("docs/benchmarks/{name}.svg")), &drawn)?;
+    }
+    Ok(())
 }
 
 fn run_assign(context: &Context, arguments: &Assign) -> Result<()> {
