@@ -1,4 +1,5 @@
 //! Items: written as parts, read back as an index.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod fixture;
 

@@ -18,7 +18,7 @@ pub const MOST_ITEMS: u32 = 1_000;
 pub(super) struct Items {
     index: ItemIndex,
     /// Buffers of searches that ended, for those to come.
-    idle: Mutex<Vec<Box<Buffers>>>,
+    idle: Mutex<Vec<Buffers>>,
 }
 
 #[derive(Debug, Default)]

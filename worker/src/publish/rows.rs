@@ -79,15 +79,19 @@ impl RowSink {
             for (class, cluster) in block.labels.iter().flatten().zip(&found) {
                 published.contingency.add(class, *cluster);
             }
+            if !(assignments || items) || block.rows == 0 {
+                ordinal += block.rows as u64;
+                continue;
+            }
             let ids = identifiers(&block, ordinal);
-            if items && block.rows > 0 {
+            if items {
                 let open = match &mut part {
                     Some(open) => open,
                     None => part.insert(self.open_items(split, ids.data_type(), centroids.dimension())?),
                 };
                 open.write(Arc::clone(&ids), &found, &transformed).await.map_err(|error| self.items_failed(&error))?;
             }
-            if assignments && block.rows > 0 {
+            if assignments {
                 let batch = self.batch(ids, &transformed, &found, centroids)?;
                 let open = match &mut writer {
                     Some(open) => open,
