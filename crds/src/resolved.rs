@@ -27,8 +27,9 @@ pub struct ResolvedJob {
     pub evaluation: Evaluation,
     /// Where the model goes; `None` leaves the choice to the command line.
     pub output: Option<Output>,
-    /// How similar items are found; `None` where the rows are not kept for that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// How similar items are found; `None` where the rows are not kept for that. Checkpoints, which hold the job, have no names of
+    /// fields, so none may be left out.
+    #[serde(default)]
     pub items: Option<Items>,
 }
 
