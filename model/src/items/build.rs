@@ -115,7 +115,8 @@ impl<'a> Draft<'a> {
         self.encode();
         self.sort_ids().map_err(failed)?;
         let probes = self.probes(target)?;
-        let tables = if self.options.tables { Some(self.tables(target)?) } else { None };
+        let wanted = self.options.tables && self.items.rows >= tables::FEWEST;
+        let tables = if wanted { Some(self.tables(target)?) } else { None };
         self.map.flush().map_err(failed)?;
         let footer = Footer {
             model: crate::digest(self.model),

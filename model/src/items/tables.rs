@@ -20,6 +20,8 @@ const MOST_PROBES: usize = 4096;
 const SAMPLE: usize = 20_000;
 /// Rows of the sample that are asked for.
 const QUERIES: usize = 200;
+/// Items below which no tables are built: looking at all of them is faster, and a trial says nothing.
+pub(super) const FEWEST: u64 = 100;
 /// Neighbours whose recall counts.
 pub(super) const NEIGHBOURS: usize = 10;
 
