@@ -133,3 +133,5 @@ pub mod score;
 
 mod keep;
 mod lanes;
+#[cfg(test)]
+mod made;

@@ -9,6 +9,7 @@ use crate::query::{self, ClusterView, Like, Matrix, Method, Page, QueryError, Si
 use crate::reflection;
 use crate::status;
 use coterie_model::RowId;
+use coterie_model::items::ItemTables;
 use coterie_protocol::query::query_server::{Query, QueryServer};
 use coterie_protocol::query::{
     AssignBatchRequest, AssignBatchResponse, AssignRequest, AssignResponse, Assignment, Cluster, GetClusterRequest,
@@ -169,6 +170,7 @@ impl Service {
         let training = &model.training;
         let metrics = &training.metrics;
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let items = served.items();
         GetModelResponse {
             name: model.name.clone(),
             version: served.version().to_owned(),
@@ -191,6 +193,9 @@ impl Service {
             calinski_harabasz: metrics.calinski_harabasz,
             ari: metrics.ari,
             nmi: metrics.nmi,
+            items: items.map(|items| items.len() as u64),
+            item_lists: items.map(|items| count(items.probes())),
+            item_tables: items.map(|items| count(items.tables().map_or(0, ItemTables::count))),
         }
     }
 }

@@ -117,6 +117,13 @@ fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// An answer, or a refusal that says why.
+fn proper(reply: &Reply) -> Result<(), TestCaseError> {
+    prop_assert!(reply.status.as_u16() == 200 || reply.status.is_client_error(), "{:?}", reply);
+    prop_assert!(reply.status == 200 || !reply.error().is_empty(), "{:?}", reply);
+    Ok(())
+}
+
 #[test]
 fn rest_bodies() {
     let runtime = runtime();
@@ -145,11 +152,7 @@ fn rest_bodies() {
         runner
             .run(&(paths.clone(), &bodies), |(path, body)| {
                 let reply = runtime.block_on(server.post(path, body));
-                prop_assert!(reply.status.as_u16() == 200 || reply.status.is_client_error(), "{:?}", reply);
-                if reply.status != 200 {
-                    prop_assert!(!reply.error().is_empty());
-                }
-                Ok(())
+                proper(&reply)
             })
             .unwrap();
     });
@@ -167,11 +170,7 @@ fn bytes_behind_json() {
             .run(&inputs, |(json, slip, tail)| {
                 let length = (json.len() as i64).saturating_add(slip).to_string();
                 let reply = runtime.block_on(infer_binary(&server, length, [json, tail].concat()));
-                prop_assert!(reply.status.as_u16() == 200 || reply.status.is_client_error(), "{:?}", reply);
-                if reply.status != 200 {
-                    prop_assert!(!reply.error().is_empty());
-                }
-                Ok(())
+                proper(&reply)
             })
             .unwrap();
     });
@@ -293,11 +292,7 @@ fn rest_addresses() {
                     return Err(TestCaseError::reject("no URI"));
                 }
                 let reply = runtime.block_on(server.get(&path));
-                prop_assert!(reply.status.as_u16() == 200 || reply.status.is_client_error(), "{} {:?}", path, reply);
-                if reply.status != 200 {
-                    prop_assert!(!reply.error().is_empty());
-                }
-                Ok(())
+                proper(&reply)
             })
             .unwrap();
     });

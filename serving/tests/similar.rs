@@ -4,7 +4,7 @@
 mod support;
 
 use coterie_model::items::Options;
-use coterie_protocol::query::{SearchMethod, SimilarItem, SimilarItemsRequest};
+use coterie_protocol::query::{GetModelRequest, SearchMethod, SimilarItem, SimilarItemsRequest};
 use coterie_serving::Settings;
 use coterie_serving::query::{Like, Method, Similar, similar};
 use serde_json::json;
@@ -51,6 +51,8 @@ async fn items_like_an_item_or_a_vector_come_nearest_first() {
     assert_eq!(model["items"], json!({"count": 8, "lists": 3, "tables": 0}));
 
     let mut client = server.client().await;
+    let model = client.get_model(GetModelRequest {}).await.unwrap().into_inner();
+    assert_eq!((model.items, model.item_lists, model.item_tables), (Some(8), Some(3), Some(0)));
     let request = SimilarItemsRequest { id: "100".to_owned(), count: 1, ..SimilarItemsRequest::default() };
     let reply = client.similar_items(request).await.unwrap().into_inner();
     assert_eq!(reply.items, [SimilarItem { id: "107".to_owned(), cluster: 0, distance: 0.25 }]);

@@ -16,11 +16,11 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use coterie_algorithms::kmeans::{Centroids, local};
-use coterie_algorithms::lists::{Lists, Searcher, code_length, encode, probes_for, reach};
+use coterie_algorithms::lists::{Lists, ListsBuf, Searcher, probes_for};
 use coterie_algorithms::lsh::{self, Goal, Neighbour, Tables, choose, stable_families};
 use coterie_algorithms::metric::Metric;
 use coterie_algorithms::random::{Purpose, Stream};
-use rayon::prelude::*;
+use ndarray::Array2;
 use serde_json::json;
 
 const NEIGHBOURS: usize = 10;
@@ -49,10 +49,10 @@ fn main() -> Result<(), Failure> {
         truth.chunks_exact(NEIGHBOURS).map(|ids| ids.iter().map(|&id| id as u32).collect()).collect();
 
     let begun = Instant::now();
-    let owned = Owned::new(&rows, d, clusters);
+    let owned = train(&rows, d, clusters)?;
     let build = begun.elapsed().as_secs_f64();
     drop(rows);
-    let lists = owned.view()?;
+    let lists = owned.view();
     let begun = Instant::now();
     let chosen = probes_for(&lists, Metric::Euclidean, 0.95, NEIGHBOURS, 300, SEED);
     let choosing = begun.elapsed().as_secs_f64();
@@ -60,7 +60,7 @@ fn main() -> Result<(), Failure> {
     let settings = [1, 2, 4, 8, 16, 24, 32, 48, 64, 128].into_iter().filter(|&probes| probes < clusters);
     for probes in settings.chain([chosen, clusters]) {
         let asked = if probes == clusters { truth.len().min(50) } else { truth.len() };
-        let figures = ask(&queries[..asked * d], &truth, d, &owned.ids, |query, found| {
+        let figures = ask(&queries[..asked * d], &truth, d, owned.ids(), |query, found| {
             searcher.nearest(&lists, Metric::Euclidean, query, probes, NEIGHBOURS, None, found);
         });
         println!(
@@ -71,7 +71,7 @@ fn main() -> Result<(), Failure> {
         );
     }
     if tables {
-        hash_tables(&lists, &queries, &truth, d, &owned.ids);
+        hash_tables(&lists, &queries, &truth, d, owned.ids());
     }
     Ok(())
 }
@@ -143,68 +143,19 @@ fn ask(
     Figures { recall: hits as f64 / (NEIGHBOURS * times.len()) as f64, rate, p50: at(0.5), p99: at(0.99) }
 }
 
-/// The arrays of the lists.
-struct Owned {
-    centroids: Centroids,
-    ids: Vec<u32>,
-    starts: Vec<u64>,
-    rows: Vec<f32>,
-    codes: Vec<i8>,
-    terms: Vec<f32>,
-    radii: Vec<f32>,
-}
-
-impl Owned {
-    fn new(rows: &[f32], d: usize, k: usize) -> Self {
-        let n = rows.len() / d;
-        let stream = Stream::new(SEED, Purpose::Sample, 0);
-        let mut order: Vec<u32> = (0..n as u32).collect();
-        order.sort_unstable_by_key(|&row| stream.hash(row.into()));
-        let of = |rows_of: &[u32]| -> Vec<f32> {
-            rows_of.iter().flat_map(|&row| rows[row as usize * d..][..d].iter().copied()).collect()
-        };
-        let sample = of(&order[..n.min(ROWS_PER_CLUSTER * k)]);
-        let params = local::Params { max_iterations: ITERATIONS, ..local::Params::default() };
-        let points = ndarray::ArrayView2::from_shape((sample.len() / d, d), &sample[..]);
-        let start = of(&order[..k]);
-        let start = ndarray::ArrayView2::from_shape((k, d), &start[..]);
-        let (Ok(points), Ok(start)) = (points, start) else { unreachable!("whole rows") };
-        let centroids = Centroids::new(d, local::fit(points, start, &params).centroids);
-        let mut labels = vec![0; n];
-        labels.par_chunks_mut(4096).zip(rows.par_chunks(4096 * d)).for_each(|(labels, rows)| {
-            coterie_algorithms::kmeans::assign(&centroids, rows, labels);
-        });
-        let mut ids: Vec<u32> = (0..n as u32).collect();
-        ids.sort_by_key(|&row| labels[row as usize]);
-        let mut counts = vec![0u64; k + 1];
-        labels.iter().for_each(|&label| counts[label as usize + 1] += 1);
-        let starts: Vec<u64> = counts
-            .iter()
-            .scan(0, |sum, count| {
-                *sum += count;
-                Some(*sum)
-            })
-            .collect();
-        let length = code_length(d);
-        let (mut sorted, mut codes) = (vec![0.0; n * d], vec![0i8; n * length]);
-        let encoded: Vec<_> = (sorted.par_chunks_mut(d), codes.par_chunks_mut(length), ids.par_iter())
-            .into_par_iter()
-            .map(|(place, code, &row)| {
-                place.copy_from_slice(&rows[row as usize * d..][..d]);
-                let label = labels[row as usize] as usize;
-                let centroid = centroids.row(label);
-                (encode(place, centroid, code), label, reach(place, centroid))
-            })
-            .collect();
-        let (mut terms, mut radii) = (vec![0.0; 3 * n], vec![0.0f32; k]);
-        for (place, (of_row, label, distance)) in encoded.into_iter().enumerate() {
-            of_row.put(&mut terms, place);
-            radii[label] = radii[label].max(distance);
-        }
-        Self { centroids, ids, starts, rows: sorted, codes, terms, radii }
-    }
-
-    fn view(&self) -> Result<Lists<'_>, Failure> {
-        Ok(Lists::new(&self.centroids, &self.starts, &self.rows, &self.codes, &self.terms, &self.radii)?)
-    }
+/// The lists of a model of these rows: ten iterations of k-means on some of them, then all rows in their clusters.
+fn train(rows: &[f32], d: usize, k: usize) -> Result<ListsBuf, Failure> {
+    let n = rows.len() / d;
+    let stream = Stream::new(SEED, Purpose::Sample, 0);
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    order.sort_unstable_by_key(|&row| stream.hash(row.into()));
+    let of = |chosen: &[u32]| -> Result<Array2<f32>, ndarray::ShapeError> {
+        let values = chosen.iter().flat_map(|&row| rows[row as usize * d..][..d].iter().copied()).collect();
+        Array2::from_shape_vec((chosen.len(), d), values)
+    };
+    let sample = of(&order[..n.min(ROWS_PER_CLUSTER * k)])?;
+    let start = of(order.get(..k).ok_or("more clusters than rows")?)?;
+    let params = local::Params { max_iterations: ITERATIONS, ..local::Params::default() };
+    let fit = local::fit(sample.view(), start.view(), &params);
+    Ok(ListsBuf::new(Centroids::new(d, fit.centroids), rows))
 }

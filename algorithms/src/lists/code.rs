@@ -1,6 +1,6 @@
 //! Rows as one byte per column, and what the bytes leave out.
 
-use crate::kmeans::kernel::CODE_WIDTH;
+use crate::kmeans::kernel::{CODE_WIDTH, squared_distance};
 
 /// Largest magnitude of a code.
 const MOST: f64 = 127.0;
@@ -31,7 +31,7 @@ pub struct Terms {
 ///
 /// # Panics
 /// If the shapes do not agree: `code` has [`code_length`] places.
-pub fn encode(row: &[f32], centroid: &[f32], code: &mut [i8]) -> Terms {
+fn encode(row: &[f32], centroid: &[f32], code: &mut [i8]) -> Terms {
     assert!(row.len() == centroid.len() && code.len() == code_length(row.len()), "row and code disagree");
     let offset = |(&x, &c): (&f32, &f32)| f64::from(x) - f64::from(c);
     let largest = row.iter().zip(centroid).map(offset).fold(0.0, |most: f64, r| most.max(r.abs()));
@@ -54,12 +54,23 @@ pub fn encode(row: &[f32], centroid: &[f32], code: &mut [i8]) -> Terms {
     Terms { scale, square: (step * step * squares as f64) as f32, error: above(left.sqrt()) }
 }
 
-/// Distance of a row to its centroid, never too small.
+/// Writes the codes of a cluster's rows, row-major, and gives what they mean, and the largest distance of a row to the
+/// centroid, never too small.
 ///
 /// # Panics
-/// If the rows are of different dimensions.
-pub fn reach(row: &[f32], centroid: &[f32]) -> f32 {
-    above(crate::kmeans::squared_distance(row, centroid).sqrt())
+/// If the shapes do not agree.
+pub fn encode_list(rows: &[f32], centroid: &[f32], codes: &mut [i8]) -> (Vec<Terms>, f32) {
+    let (d, length) = (centroid.len(), code_length(centroid.len()));
+    assert!(rows.len().is_multiple_of(d) && codes.len() == rows.len() / d * length, "rows and codes disagree");
+    let mut radius = 0.0f32;
+    let pairs = rows.chunks_exact(d).zip(codes.chunks_exact_mut(length));
+    let terms = pairs
+        .map(|(row, code)| {
+            radius = radius.max(above(squared_distance(row, centroid).sqrt()));
+            encode(row, centroid, code)
+        })
+        .collect();
+    (terms, radius)
 }
 
 /// A query as seen from a centroid: `step * code`, give or take a vector of length `error`.

@@ -2,7 +2,7 @@
 //! near it.
 //!
 //! A trained model has the lists for free: rows in order of their cluster. A query looks into the lists of its nearest
-//! centroids only ([`Searcher`]), and there first at codes of a byte per column ([`encode`]), a quarter of what the rows
+//! centroids only ([`Searcher`]), and there first at codes of a byte per column ([`encode_list`]), a quarter of what the rows
 //! take. A code says how far away its row is *at least*; only rows that may be among the nearest so far are then looked at
 //! themselves. So distances are exact, and the answer is exactly what the lists looked into hold.
 //!
@@ -10,13 +10,15 @@
 //! answer, and that is how the trial's truth is found.
 
 mod code;
+mod owned;
 mod probes;
 mod search;
 #[cfg(test)]
 mod tests;
 mod view;
 
-pub use code::{Terms, code_length, encode, reach};
+pub use code::{Terms, code_length, encode_list};
+pub use owned::ListsBuf;
 pub use probes::probes_for;
 pub use search::Searcher;
 pub use view::{Lists, ListsError};

@@ -108,13 +108,7 @@ impl Searcher {
     /// Gives what was found, the nearest first.
     fn give(&mut self, metric: Metric, found: &mut Vec<Neighbour>) {
         found.clear();
-        found.extend(self.found.drain().map(|Found { square, id }| {
-            let distance = match metric {
-                Metric::Euclidean => square.sqrt(),
-                Metric::Cosine => 0.5 * square,
-            };
-            Neighbour { id, distance }
-        }));
+        found.extend(self.found.drain().map(|Found { square, id }| Neighbour::new(metric, id, square)));
         found.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id)));
     }
 

@@ -3,62 +3,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::kmeans::{Centroids, assign};
 use crate::lsh::{Neighbour, brute_force};
+use crate::made::blobs;
 use crate::metric::Metric;
 use crate::random::{Purpose, Stream};
-
-/// The arrays behind [`Lists`].
-struct Owned {
-    centroids: Centroids,
-    starts: Vec<u64>,
-    rows: Vec<f32>,
-    codes: Vec<i8>,
-    terms: Vec<f32>,
-    radii: Vec<f32>,
-}
-
-impl Owned {
-    fn new(centroids: Centroids, rows: &[f32]) -> Self {
-        let (k, d) = (centroids.len(), centroids.dimension());
-        let n = rows.len() / d;
-        let mut labels = vec![0; n];
-        assign(&centroids, rows, &mut labels);
-        let mut order: Vec<usize> = (0..n).collect();
-        order.sort_by_key(|&i| labels[i]);
-        let starts =
-            (0..=k).map(|c| labels.iter().filter(|&&label| (label as usize) < c).count() as u64).collect::<Vec<_>>();
-        let mut owned = Self {
-            rows: order.iter().flat_map(|&i| rows[i * d..][..d].to_vec()).collect(),
-            codes: vec![0; n * code_length(d)],
-            terms: vec![0.0; 3 * n],
-            radii: vec![0.0; k],
-            starts,
-            centroids,
-        };
-        for (place, &i) in order.iter().enumerate() {
-            let (row, cluster) = (&rows[i * d..][..d], labels[i] as usize);
-            let centroid = owned.centroids.row(cluster);
-            encode(row, centroid, &mut owned.codes[place * code_length(d)..][..code_length(d)])
-                .put(&mut owned.terms, place);
-            owned.radii[cluster] = owned.radii[cluster].max(reach(row, centroid));
-        }
-        owned
-    }
-
-    fn view(&self) -> Lists<'_> {
-        Lists::new(&self.centroids, &self.starts, &self.rows, &self.codes, &self.terms, &self.radii).unwrap()
-    }
-}
-
-fn blobs(n: usize, d: usize, centres: u64, salt: u64) -> Vec<f32> {
-    let (places, noise) = (Stream::new(1, Purpose::Generate, 0), Stream::new(salt, Purpose::Generate, 1));
-    (0..n * d)
-        .map(|i| {
-            let centre = noise.hash((n * d + i / d) as u64) % centres;
-            let near: f64 = (0..4).map(|k| noise.uniform((4 * i + k) as u64) - 0.5).sum();
-            (places.uniform(centre * d as u64 + (i % d) as u64) - 0.5 + 0.15 * near) as f32
-        })
-        .collect()
-}
 
 /// The slow twin: all rows of the nearest clusters, by distance.
 fn naive(lists: &Lists<'_>, query: &[f32], probes: usize, m: usize, without: Option<u32>) -> Vec<Neighbour> {
@@ -90,8 +37,14 @@ proptest! {
         };
         let rows: Vec<f32> = (0..n * d).map(number).collect();
         let centroids = Centroids::new(d, (0..k * d).map(|i| number((1 << 30) + i)).collect());
-        let owned = Owned::new(centroids, &rows);
+        let owned = ListsBuf::new(centroids.clone(), &rows);
         let lists = owned.view();
+        let mut labels = vec![0; n];
+        assign(&centroids, &rows, &mut labels);
+        for (place, &id) in owned.ids().iter().enumerate() {
+            prop_assert_eq!(lists.row(place), &rows[id as usize * d..][..d]);
+            prop_assert_eq!(lists.cluster_of(place), labels[id as usize] as usize);
+        }
         let (mut searcher, mut found) = (Searcher::new(), Vec::new());
         for query in 0..3 {
             let query: Vec<f32> = if query == 0 {
@@ -116,7 +69,7 @@ proptest! {
 fn all_lists_are_exact_and_few_reach_the_recall() {
     let (n, d, k) = (20_000, 24, 64);
     let rows = blobs(n, d, 200, 5);
-    let owned = Owned::new(Centroids::new(d, rows[..k * d].to_vec()), &rows);
+    let owned = ListsBuf::new(Centroids::new(d, rows[..k * d].to_vec()), &rows);
     let lists = owned.view();
     let (mut searcher, mut found) = (Searcher::new(), Vec::new());
     let queries = blobs(200, d, 200, 6);
@@ -142,17 +95,17 @@ fn all_lists_are_exact_and_few_reach_the_recall() {
 
 #[test]
 fn what_cannot_be_sure_takes_all_lists() {
-    let owned = Owned::new(Centroids::new(1, vec![0.0, 9.0]), &[0.0, 1.0, 9.0]);
+    let owned = ListsBuf::new(Centroids::new(1, vec![0.0, 9.0]), &[0.0, 1.0, 9.0]);
     assert_eq!(probes_for(&owned.view(), Metric::Euclidean, 1.0, 10, 100, 1), 2);
-    let owned = Owned::new(Centroids::new(1, vec![0.0, 9.0]), &[]);
+    let owned = ListsBuf::new(Centroids::new(1, vec![0.0, 9.0]), &[]);
     assert_eq!(probes_for(&owned.view(), Metric::Euclidean, 0.5, 10, 100, 1), 2);
 }
 
 #[test]
 fn damage_is_named() {
-    let owned = Owned::new(Centroids::new(1, vec![0.0, 9.0]), &[0.0, 1.0, 9.0]);
+    let centroids = Centroids::new(1, vec![0.0, 9.0]);
     let view = |starts: &[u64], terms: &[f32]| {
-        Lists::new(&owned.centroids, starts, &owned.rows, &owned.codes, terms, &owned.radii).map(|lists| lists.len())
+        Lists::new(&centroids, starts, &[0.0, 1.0, 9.0], &[0; 48], terms, &[1.0, 0.0]).map(|lists| lists.len())
     };
     assert_eq!(view(&[0, 2, 3], &[0.0; 9]), Ok(3));
     assert_eq!(view(&[0, 3], &[0.0; 9]), Err(ListsError::Length { array: "starts", found: 2, expected: 3 }));

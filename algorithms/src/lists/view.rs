@@ -83,9 +83,21 @@ impl<'a> Lists<'a> {
         if ends != (0, n as u64) || u32::try_from(n).is_err() {
             return Err(ListsError::Starts(k));
         }
-        let (scales, rest) = terms.split_at(n);
-        let (squares, errors) = rest.split_at(n);
-        Ok(Self { centroids, starts, rows, codes, terms: Columns { scales, squares, errors }, radii })
+        Ok(Self::of(centroids, starts, rows, codes, terms, radii))
+    }
+
+    /// Looks at arrays that are known to fit.
+    pub(super) fn of(
+        centroids: &'a Centroids,
+        starts: &'a [u64],
+        rows: &'a [f32],
+        codes: &'a [i8],
+        terms: &'a [f32],
+        radii: &'a [f32],
+    ) -> Self {
+        let (scales, rest) = terms.split_at(terms.len() / 3);
+        let (squares, errors) = rest.split_at(terms.len() / 3);
+        Self { centroids, starts, rows, codes, terms: Columns { scales, squares, errors }, radii }
     }
 
     /// Number of rows, n.
@@ -128,16 +140,20 @@ impl<'a> Lists<'a> {
     }
 }
 
-/// Writes one row's terms into the array of all of them.
 impl Terms {
-    /// Puts these terms in place `i` of `terms`, which holds all scales, then all squares, then all errors of `n` rows.
+    /// Writes the terms of all rows, in order, as all scales, then all squares, then all errors.
     ///
     /// # Panics
-    /// If `terms` has not 3 n places or there is no row `i`.
-    pub fn put(self, terms: &mut [f32], i: usize) {
-        let n = terms.len() / 3;
-        terms[i] = self.scale;
-        terms[n + i] = self.square;
-        terms[2 * n + i] = self.error;
+    /// If `out` has not three places for each row.
+    pub fn write<'t>(all: impl IntoIterator<Item = &'t Self>, out: &mut [f32]) {
+        let n = out.len() / 3;
+        let mut count = 0;
+        for (i, terms) in all.into_iter().enumerate() {
+            out[i] = terms.scale;
+            out[n + i] = terms.square;
+            out[2 * n + i] = terms.error;
+            count += 1;
+        }
+        assert_eq!(3 * count, out.len(), "terms of other rows");
     }
 }

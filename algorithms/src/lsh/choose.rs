@@ -235,17 +235,10 @@ pub fn stable_families(dimension: usize, distance: f64, tables: usize, seed: u64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::made;
 
-    /// Rows around 40 centres.
     fn blobs(n: usize, d: usize, salt: u64) -> Vec<f32> {
-        let (places, noise) = (Stream::new(1, Purpose::Generate, 0), Stream::new(salt, Purpose::Generate, 1));
-        (0..n * d)
-            .map(|i| {
-                let centre = noise.hash((n * d + i / d) as u64) % 40;
-                let near: f64 = (0..4).map(|k| noise.uniform((4 * i + k) as u64) - 0.5).sum();
-                (places.uniform(centre * d as u64 + (i % d) as u64) - 0.5 + 0.15 * near) as f32
-            })
-            .collect()
+        made::blobs(n, d, 40, salt)
     }
 
     fn goal(recall: f64) -> Goal {

@@ -23,6 +23,17 @@ pub struct Neighbour {
     pub distance: f64,
 }
 
+impl Neighbour {
+    /// A row at this squared distance. By [`Metric::Cosine`], rows of unit length are half of it apart.
+    pub(crate) fn new(metric: Metric, id: u32, square: f64) -> Self {
+        let distance = match metric {
+            Metric::Euclidean => square.sqrt(),
+            Metric::Cosine => 0.5 * square,
+        };
+        Self { id, distance }
+    }
+}
+
 /// Which rows have been seen: a bit per row, cleared by the rows that were set.
 #[derive(Clone, Debug, Default)]
 struct Visited(Vec<u64>);
@@ -168,13 +179,7 @@ fn rank(
     order.clear();
     order.extend(squares.iter().copied().zip(candidates.iter().copied()));
     keep(order, m);
-    found.extend(order.iter().map(|&(square, id)| {
-        let distance = match metric {
-            Metric::Euclidean => square.sqrt(),
-            Metric::Cosine => 0.5 * square,
-        };
-        Neighbour { id, distance }
-    }));
+    found.extend(order.iter().map(|&(square, id)| Neighbour::new(metric, id, square)));
 }
 
 /// Keeps the `m` smallest, in order. O(length + m log m).

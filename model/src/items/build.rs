@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path as LocalPath;
 
-use coterie_algorithms::lists::{Lists, Searcher, Terms, code_length, encode, probes_for};
+use coterie_algorithms::lists::{Lists, Searcher, Terms, code_length, encode_list, probes_for};
 use memmap2::MmapMut;
 use object_store::path::Path;
 use rayon::prelude::*;
@@ -150,23 +150,10 @@ impl<'a> Draft<'a> {
         }
         let encoded: Vec<(Vec<Terms>, f32)> = lists
             .into_par_iter()
-            .map(|(cluster, rows, codes)| {
-                let centroid = centroids.row(cluster);
-                let mut radius = 0.0f32;
-                let pairs = rows.chunks_exact(d).zip(codes.chunks_exact_mut(length));
-                let terms = pairs
-                    .map(|(row, code)| {
-                        radius = radius.max(coterie_algorithms::lists::reach(row, centroid));
-                        encode(row, centroid, code)
-                    })
-                    .collect();
-                (terms, radius)
-            })
+            .map(|(cluster, rows, codes)| encode_list(rows, centroids.row(cluster), codes))
             .collect();
-        let terms = numbers_mut::<f32>(&mut self.map, &self.sections.terms);
-        for (place, of_row) in encoded.iter().flat_map(|(terms, _)| terms).enumerate() {
-            of_row.put(terms, place);
-        }
+        let terms = encoded.iter().flat_map(|(terms, _)| terms);
+        Terms::write(terms, numbers_mut(&mut self.map, &self.sections.terms));
         let radii = numbers_mut::<f32>(&mut self.map, &self.sections.radii);
         radii.iter_mut().zip(&encoded).for_each(|(radius, (_, found))| *radius = *found);
         numbers_mut::<u64>(&mut self.map, &self.sections.starts).copy_from_slice(&self.starts);

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::fixed::Scale;
 use crate::kmeans::{Partial, assign, inertia_of, update};
+use crate::made::half_way;
 use crate::metric::Metric;
 use crate::random::{Purpose, Stream};
 
@@ -224,15 +225,7 @@ proptest! {
         let number = |i: usize| (stream.uniform(i as u64) - 0.5) as f32;
         let (k, n) = (6, 90);
         let mut values: Vec<f32> = (0..k * d).map(|i| number(i) + offset).collect();
-        let mut rows = Vec::new();
-        for i in 0..n {
-            let (a, b) = (i % k, i / k % k);
-            rows.extend((0..d).map(|j| {
-                let middle = 0.5 * values[a * d + j] + 0.5 * values[b * d + j];
-                let nudge = (number(7777 + i * d + j) * 6.0) as i32;
-                f32::from_bits(middle.to_bits().wrapping_add_signed(nudge))
-            }));
-        }
+        let rows = half_way(&values, d, n, stream);
         let mut run = Run::new(d, rows, k, 64);
         for pass in 0..passes {
             run.pass(&Centroids::new(d, values.clone()));

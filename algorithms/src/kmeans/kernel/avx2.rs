@@ -122,20 +122,7 @@ macro_rules! tiles {
                 $body
             }};
         }
-        let whole = n / ROWS * ROWS;
-        let mut first = 0;
-        while first < whole {
-            one!(6, first);
-            first += ROWS;
-        }
-        match n - whole {
-            1 => one!(1, whole),
-            2 => one!(2, whole),
-            3 => one!(3, whole),
-            4 => one!(4, whole),
-            5 => one!(5, whole),
-            _ => {}
-        }
+        in_sixes!(n, one);
     }};
 }
 

@@ -13,6 +13,26 @@
 //! instructions that were found at run time.
 #![allow(unsafe_code)]
 
+/// Calls the macro `$tile` with a number of rows, as a literal, and the first of them: for each six of `$n` rows, then for what is left.
+#[cfg(target_arch = "x86_64")]
+macro_rules! in_sixes {
+    ($n:expr, $tile:ident) => {{
+        let n: usize = $n;
+        let whole = n / 6 * 6;
+        for first in (0..whole).step_by(6) {
+            $tile!(6, first);
+        }
+        match n - whole {
+            1 => $tile!(1, whole),
+            2 => $tile!(2, whole),
+            3 => $tile!(3, whole),
+            4 => $tile!(4, whole),
+            5 => $tile!(5, whole),
+            _ => {}
+        }
+    }};
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::kmeans::naive;
+use crate::made::half_way;
 use crate::random::{Purpose, Stream};
 
 /// Even where it does not pay.
@@ -109,15 +110,7 @@ proptest! {
         let number = |i: usize| (stream.uniform(i as u64) - 0.5) as f32;
         let (k, n) = (9, 60);
         let values: Vec<f32> = (0..k * d).map(|i| number(i) + offset).collect();
-        let mut rows = Vec::new();
-        for i in 0..n {
-            let (a, b) = (i % k, i / k % k);
-            rows.extend((0..d).map(|j| {
-                let middle = 0.5 * values[a * d + j] + 0.5 * values[b * d + j];
-                let nudge = (number(7777 + i * d + j) * 6.0) as i32;
-                f32::from_bits(middle.to_bits().wrapping_add_signed(nudge))
-            }));
-        }
+        let rows = half_way(&values, d, n, stream);
         check(d, &values, &rows, &mut SieveBuffers::default());
     }
 }

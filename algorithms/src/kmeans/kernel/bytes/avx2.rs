@@ -9,9 +9,6 @@ use std::arch::x86_64::*;
 use super::super::panels::{Lane, WIDTH};
 use super::{BytePanel, BytePanels, Bytes, Factors, SEGMENT, STEP, Words};
 
-/// Rows per tile.
-const ROWS: usize = 6;
-
 /// The sums of products of `R` rows and a segment of a panel, from column `column` on.
 ///
 /// # Safety
@@ -106,20 +103,7 @@ pub(super) fn scores(panels: &BytePanels, rows: &[u8], factors: &[Factors], scor
                 }
             }};
         }
-        let whole = n / ROWS * ROWS;
-        let mut first = 0;
-        while first < whole {
-            one!(6, first);
-            first += ROWS;
-        }
-        match n - whole {
-            1 => one!(1, whole),
-            2 => one!(2, whole),
-            3 => one!(3, whole),
-            4 => one!(4, whole),
-            5 => one!(5, whole),
-            _ => {}
-        }
+        in_sixes!(n, one);
     }
 }
 
