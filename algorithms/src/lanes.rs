@@ -47,6 +47,12 @@ pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
     })
 }
 
+/// Squared distance of two rows in double precision.
+#[inline(always)]
+pub(crate) fn squared_distance_wide(a: &[f64], b: &[f64]) -> f64 {
+    sum(a, b, |a, b| (a - b) * (a - b))
+}
+
 /// Squared length of a row.
 #[inline(always)]
 pub(crate) fn squared_norm(a: &[f32]) -> f64 {
@@ -57,6 +63,12 @@ pub(crate) fn squared_norm(a: &[f32]) -> f64 {
 #[inline(always)]
 pub(crate) fn dot(a: &[f64], b: &[f32]) -> f64 {
     sum(a, b, |a, b| a * f64::from(b))
+}
+
+/// Dot product of two rows in double precision.
+#[inline(always)]
+pub(crate) fn dot_wide(a: &[f64], b: &[f64]) -> f64 {
+    sum(a, b, |a, b| a * b)
 }
 
 #[cfg(test)]
@@ -75,6 +87,9 @@ mod tests {
             assert_eq!(squared_norm(&a), squares);
             assert_eq!(dot(&wide, &b), 2.0 * squares + linear);
             assert_eq!(squared_distance(&a, &b), squares + 2.0 * linear + n);
+            let other: Vec<f64> = b.iter().map(|&v| f64::from(v)).collect();
+            assert_eq!(squared_distance_wide(&wide, &other), squares + 2.0 * linear + n);
+            assert_eq!(dot_wide(&wide, &other), 2.0 * squares + linear);
         }
     }
 }

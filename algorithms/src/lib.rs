@@ -20,9 +20,10 @@
 //! | the same for less work, by bounds | [`kmeans::Pruner`] |
 //! | labels of rows that come once, as in serving | [`kmeans::Sieve`] |
 //! | scaled or projected columns | [`features`]: standardise, min-max, unit length, PCA |
+//! | a tree over clusters | [`hierarchical`]: Ward's linkage of centroids |
 //! | to judge a clustering | [`score`]: silhouette, Davies-Bouldin, Calinski-Harabasz, ARI, NMI |
 //! | what is near a row, without looking at all | [`lists`]: the rows of the nearest clusters; [`lsh`]: tables of hashes, for angles, distances and sets |
-//! | to count different rows | [`distinct`] |
+//! | to count different rows, or rows by distance | [`distinct`], [`quantiles`] |
 //!
 //! Rows are `f32`, row-major: n x d numbers one after the other. Values must be finite; callers check this where data
 //! enters.
@@ -124,10 +125,12 @@
 pub mod distinct;
 pub mod features;
 pub mod fixed;
+pub mod hierarchical;
 pub mod kmeans;
 pub mod lists;
 pub mod lsh;
 pub mod metric;
+pub mod quantiles;
 pub mod random;
 pub mod score;
 

@@ -55,7 +55,7 @@ mod write;
 
 pub use digest::digest;
 pub use error::ModelError;
-pub use model::{ClusterStatistics, Input, InputObject, Metrics, Model, RowId, Training};
+pub use model::{ClusterStatistics, DistancePercentiles, Input, InputObject, Metrics, Model, RowId, Training};
 pub use paths::{locate, next_version, version_path, versions};
 pub use read::{published_digest, read};
 pub use remove::remove;

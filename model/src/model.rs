@@ -44,12 +44,29 @@ pub struct ClusterStatistics {
     pub mean_distance: f64,
     /// Largest distance of one of its rows to the centroid; 0 when empty.
     pub radius: f64,
+    /// How the distances of its rows to the centroid are spread; absent when it is empty or that was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distance_percentiles: Option<DistancePercentiles>,
     /// Mean silhouette of its evaluated rows, -1..=1; absent when none was evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silhouette: Option<f64>,
     /// Rows that show what the cluster is like, the nearest to the centroid first; empty when not collected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exemplars: Vec<RowId>,
+}
+
+/// Distances that 50, 90, 95 and 99 percent of a cluster's rows do not exceed, right to 1 part in 64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DistancePercentiles {
+    /// Half of the rows.
+    pub p50: f64,
+    /// 90 percent.
+    pub p90: f64,
+    /// 95 percent.
+    pub p95: f64,
+    /// 99 percent.
+    pub p99: f64,
 }
 
 /// Identity of a row of the source: the value of its id column, or its ordinal when there is none.
@@ -147,6 +164,15 @@ pub struct Metrics {
     /// Normalised mutual information with the source's labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nmi: Option<f64>,
+}
+
+// === impl ClusterStatistics ===
+
+impl ClusterStatistics {
+    /// Root of the mean squared distance of its rows to the centroid; 0 when empty.
+    pub fn standard_deviation(&self) -> f64 {
+        if self.size == 0 { 0.0 } else { (self.inertia / self.size as f64).max(0.0).sqrt() }
+    }
 }
 
 // === impl Model ===

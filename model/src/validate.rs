@@ -1,6 +1,6 @@
 //! The rules every model obeys, checked before it is written and after it is read.
 
-use crate::model::{ClusterStatistics, Metrics, Model};
+use crate::model::{ClusterStatistics, DistancePercentiles, Metrics, Model};
 use crate::{paths, tensors};
 use coterie_algorithms::features::Transform;
 
@@ -201,9 +201,19 @@ fn measures(model: &Model) -> Result<(), Violation> {
         }
     }
     for (i, cluster) in model.clusters.iter().enumerate() {
-        let ClusterStatistics { size: _, share, inertia, mean_distance, radius, silhouette, exemplars: _ } = cluster;
+        let ClusterStatistics {
+            size: _,
+            share,
+            inertia,
+            mean_distance,
+            radius,
+            distance_percentiles,
+            silhouette,
+            exemplars: _,
+        } = cluster;
         let measured = [*share, *inertia, *mean_distance, *radius, silhouette.unwrap_or(0.0)];
-        if measured.iter().any(|value| !value.is_finite()) {
+        let DistancePercentiles { p50, p90, p95, p99 } = distance_percentiles.unwrap_or_default();
+        if measured.iter().chain(&[p50, p90, p95, p99]).any(|value| !value.is_finite()) {
             return Err(Violation::Measure { what: format!("a statistic of cluster {i}") });
         }
     }

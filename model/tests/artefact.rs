@@ -5,7 +5,8 @@ mod fixture;
 
 use coterie_algorithms::kmeans::Centroids;
 use coterie_model::{
-    Model, ModelError, digest, locate, next_version, published_digest, read, remove, version_path, versions, write,
+    DistancePercentiles, Model, ModelError, digest, locate, next_version, published_digest, read, remove, version_path,
+    versions, write,
 };
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
@@ -40,7 +41,8 @@ async fn what_was_written_is_read_back() {
     let stores: [&dyn ObjectStore; 2] = [&InMemory::new(), &local];
     for store in stores {
         let output = Path::from("songs/out");
-        let model = fixture::model();
+        let mut model = fixture::model();
+        model.clusters[0].distance_percentiles = Some(DistancePercentiles { p50: 0.1, p90: 0.2, p95: 0.25, p99: 0.3 });
         let written = write(store, &output, &model).await.unwrap();
         assert_eq!(written.path, Path::from("songs/out/models/v1"));
         assert_eq!(written.version, "v1");

@@ -8,6 +8,7 @@ use crate::query::{Assignment, Matrix, QueryError, Served};
 use crate::settings::Settings;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// State of a server.
 #[derive(Debug)]
@@ -57,6 +58,7 @@ impl App {
     ) -> Result<Vec<Assignment>, QueryError> {
         let assignments = self.compute.assign(served, matrix, lone).await?;
         self.metrics.count_rows(assignments.len());
+        served.count(Instant::now(), &assignments);
         Ok(assignments)
     }
 }

@@ -6,7 +6,7 @@
 //! asks for only a few at a time, so pieces of several batches take turns, and a request whose caller is gone stops at the
 //! next piece.
 
-use crate::query::{self, Assignment, Matrix, Method, Neighbour, QueryError, Served, Similar, SimilarItem};
+use crate::query::{self, Assignment, Map, Matrix, Method, Neighbour, QueryError, Served, Similar, SimilarItem};
 use futures::{StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -115,6 +115,27 @@ impl Compute {
             self.offload(move || query::similar(&served, &question)).await?
         };
         Ok((method, found?))
+    }
+
+    /// The tree over the clusters, and the group of each where it is cut into some.
+    pub(crate) async fn dendrogram(
+        &self,
+        served: &Arc<Served>,
+        groups: Option<u32>,
+    ) -> Result<Option<Vec<u32>>, QueryError> {
+        let served = Arc::clone(served);
+        // The first time it is built, which may take seconds.
+        self.offload(move || {
+            query::dendrogram(&served)?;
+            groups.map(|groups| query::cut(&served, groups)).transpose()
+        })
+        .await?
+    }
+
+    /// The picture of the model.
+    pub(crate) async fn map(&self, served: &Arc<Served>, items: Option<u32>) -> Result<Map, QueryError> {
+        let served = Arc::clone(served);
+        self.offload(move || query::map(&served, items)).await?
     }
 
     /// Runs `work` on a blocking thread, in turn.

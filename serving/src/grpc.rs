@@ -5,19 +5,23 @@ use crate::app::App;
 use crate::gate::{self, Gate};
 use crate::metrics::Protocol;
 use crate::oip;
-use crate::query::{self, ClusterView, Like, Matrix, Method, Page, QueryError, Similar, signed};
+use crate::query::{
+    self, ClusterView, Like, Map, MapItem, Matrix, Method, Page, Place, QueryError, Similar, Traffic, signed,
+};
 use crate::reflection;
 use crate::status;
-use coterie_model::RowId;
 use coterie_model::items::ItemTables;
+use coterie_model::{DistancePercentiles, RowId};
 use coterie_protocol::query::query_server::{Query, QueryServer};
 use coterie_protocol::query::{
     AssignBatchRequest, AssignBatchResponse, AssignRequest, AssignResponse, Assignment, Cluster, GetClusterRequest,
-    GetClusterResponse, GetModelRequest, GetModelResponse, ListClustersRequest, ListClustersResponse, NearestCluster,
-    NearestClustersRequest, NearestClustersResponse, SearchMethod, SimilarItem, SimilarItemsRequest,
-    SimilarItemsResponse,
+    GetClusterResponse, GetDendrogramRequest, GetDendrogramResponse, GetMapRequest, GetMapResponse, GetModelRequest,
+    GetModelResponse, ListClustersRequest, ListClustersResponse, Merge, NearestCluster, NearestClustersRequest,
+    NearestClustersResponse, Percentiles, SearchMethod, SimilarItem, SimilarItemsRequest, SimilarItemsResponse,
+    get_map_response,
 };
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -79,6 +83,7 @@ impl Service {
             cluster: signed(assignment.cluster),
             distance: assignment.distance,
             margin: assignment.margin,
+            confidence: assignment.confidence,
         });
         Ok(AssignResponse { assignment, model_version: served.version().to_owned() })
     }
@@ -94,6 +99,7 @@ impl Service {
             clusters: assignments.iter().map(|assignment| signed(assignment.cluster)).collect(),
             distances: assignments.iter().map(|assignment| assignment.distance).collect(),
             margins: assignments.iter().map(|assignment| assignment.margin).collect(),
+            confidences: assignments.iter().map(|assignment| assignment.confidence).collect(),
             model_version: served.version().to_owned(),
         })
     }
@@ -151,7 +157,7 @@ impl Service {
         let served = self.app.served(model_version)?;
         let page = Page { offset, limit: (limit != 0).then_some(limit), centroids: with_centroids };
         Ok(ListClustersResponse {
-            clusters: query::clusters(&served, page)?.into_iter().map(cluster).collect(),
+            clusters: query::clusters(&served, page, Instant::now())?.into_iter().map(cluster).collect(),
             model_version: served.version().to_owned(),
             total: u32::try_from(served.model().n_clusters()).unwrap_or(u32::MAX),
         })
@@ -160,8 +166,45 @@ impl Service {
     fn answer_cluster(&self, request: &GetClusterRequest) -> Result<GetClusterResponse, QueryError> {
         let GetClusterRequest { cluster: id, model_version } = request;
         let served = self.app.served(model_version)?;
-        let found = query::cluster(&served, i64::from(*id))?;
+        let found = query::cluster(&served, i64::from(*id), Instant::now())?;
         Ok(GetClusterResponse { cluster: Some(cluster(found)), model_version: served.version().to_owned() })
+    }
+
+    async fn answer_dendrogram(&self, request: GetDendrogramRequest) -> Result<GetDendrogramResponse, QueryError> {
+        let GetDendrogramRequest { groups, model_version } = request;
+        let served = self.app.served(&model_version)?;
+        let groups = self.app.compute.dendrogram(&served, (groups != 0).then_some(groups)).await?;
+        let tree = query::dendrogram(&served)?;
+        let merge = |merge: &coterie_algorithms::hierarchical::Merge| Merge {
+            left: merge.left,
+            right: merge.right,
+            height: merge.height,
+            size: merge.weight as u64,
+        };
+        Ok(GetDendrogramResponse {
+            merges: tree.merges().iter().map(merge).collect(),
+            groups: groups.unwrap_or_default(),
+            model_version: served.version().to_owned(),
+        })
+    }
+
+    async fn answer_map(&self, request: GetMapRequest) -> Result<GetMapResponse, QueryError> {
+        let GetMapRequest { items, model_version } = request;
+        let served = self.app.served(&model_version)?;
+        let Map { explained, clusters, items } = self.app.compute.map(&served, items).await?;
+        let item = |MapItem { id, cluster, place: Place { x, y } }| get_map_response::Item {
+            id: id_text(&id),
+            cluster: signed(cluster),
+            x,
+            y,
+        };
+        Ok(GetMapResponse {
+            explained,
+            cluster_x: clusters.iter().map(|place| place.x).collect(),
+            cluster_y: clusters.iter().map(|place| place.y).collect(),
+            items: items.into_iter().map(item).collect(),
+            model_version: served.version().to_owned(),
+        })
     }
 
     fn answer_model(&self) -> GetModelResponse {
@@ -238,6 +281,17 @@ impl Query for Service {
         reply(self.answer_cluster(request.get_ref()))
     }
 
+    async fn get_dendrogram(
+        &self,
+        request: Request<GetDendrogramRequest>,
+    ) -> Result<Response<GetDendrogramResponse>, Status> {
+        reply(self.answer_dendrogram(request.into_inner()).await)
+    }
+
+    async fn get_map(&self, request: Request<GetMapRequest>) -> Result<Response<GetMapResponse>, Status> {
+        reply(self.answer_map(request.into_inner()).await)
+    }
+
     async fn get_model(&self, _request: Request<GetModelRequest>) -> Result<Response<GetModelResponse>, Status> {
         reply(Ok(self.answer_model()))
     }
@@ -248,7 +302,8 @@ pub(crate) fn reply<T>(answer: Result<T, QueryError>) -> Result<Response<T>, Sta
 }
 
 fn cluster(view: ClusterView<'_>) -> Cluster {
-    let ClusterView { cluster, statistics, centroid } = view;
+    let ClusterView { cluster, statistics, traffic: Traffic { rows, share }, centroid } = view;
+    let percentiles = |DistancePercentiles { p50, p90, p95, p99 }| Percentiles { p50, p90, p95, p99 };
     Cluster {
         cluster: signed(cluster),
         size: statistics.size,
@@ -260,6 +315,10 @@ fn cluster(view: ClusterView<'_>) -> Cluster {
         has_silhouette: statistics.silhouette.is_some(),
         centroid: centroid.map(<[f32]>::to_vec).unwrap_or_default(),
         exemplars: statistics.exemplars.iter().map(id_text).collect(),
+        standard_deviation: statistics.standard_deviation(),
+        distance_percentiles: statistics.distance_percentiles.map(percentiles),
+        recent_rows: rows,
+        recent_share: share,
     }
 }
 

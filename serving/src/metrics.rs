@@ -35,6 +35,8 @@ pub(crate) enum Endpoint {
     SimilarItems,
     ListClusters,
     GetCluster,
+    Dendrogram,
+    Map,
     GetModel,
     Infer,
     ModelMetadata,
@@ -172,6 +174,8 @@ impl Endpoint {
                 "/v1/nearest-clusters" => Self::NearestClusters,
                 "/v1/similar-items" => Self::SimilarItems,
                 "/v1/clusters" => Self::ListClusters,
+                "/v1/dendrogram" => Self::Dendrogram,
+                "/v1/map" => Self::Map,
                 "/v1/model" => Self::GetModel,
                 "/healthz/live" | "/healthz/ready" => Self::Health,
                 "/metrics" => Self::Metrics,
@@ -188,6 +192,8 @@ impl Endpoint {
                 Some(("/coterie.v1.Query", "SimilarItems")) => Self::SimilarItems,
                 Some(("/coterie.v1.Query", "ListClusters")) => Self::ListClusters,
                 Some(("/coterie.v1.Query", "GetCluster")) => Self::GetCluster,
+                Some(("/coterie.v1.Query", "GetDendrogram")) => Self::Dendrogram,
+                Some(("/coterie.v1.Query", "GetMap")) => Self::Map,
                 Some(("/coterie.v1.Query", "GetModel")) => Self::GetModel,
                 Some(("/inference.GRPCInferenceService", "ModelInfer")) => Self::Infer,
                 Some(("/inference.GRPCInferenceService", "ModelMetadata")) => Self::ModelMetadata,
@@ -221,6 +227,8 @@ impl Endpoint {
             | Self::SimilarItems
             | Self::ListClusters
             | Self::GetCluster
+            | Self::Dendrogram
+            | Self::Map
             | Self::GetModel
             | Self::Infer
             | Self::ModelMetadata => true,
@@ -238,6 +246,8 @@ impl Endpoint {
             Self::SimilarItems => "similar_items",
             Self::ListClusters => "list_clusters",
             Self::GetCluster => "get_cluster",
+            Self::Dendrogram => "dendrogram",
+            Self::Map => "map",
             Self::GetModel => "get_model",
             Self::Infer => "infer",
             Self::ModelMetadata => "model_metadata",

@@ -7,20 +7,30 @@
 mod clusters;
 mod distance;
 mod error;
+mod map;
 mod matrix;
+mod shares;
 mod similar;
+mod tree;
 
 pub use clusters::{ClusterView, Page, cluster, clusters};
 pub use error::QueryError;
+pub use map::{Map, MapItem, Place, map};
 pub use matrix::Matrix;
+pub(crate) use shares::Shares;
+pub use shares::Traffic;
 pub use similar::{DEFAULT_ITEMS, Like, MOST_ITEMS, Method, Similar, SimilarItem, method, similar, similar_cost};
+pub use tree::{cut, dendrogram};
 
+use coterie_algorithms::features::Axes;
+use coterie_algorithms::hierarchical::Dendrogram;
 use coterie_algorithms::kmeans::{self, Sieve, SieveBuffers};
 use coterie_algorithms::metric::Metric;
 use coterie_model::Model;
 use coterie_model::items::ItemIndex;
 use distance::distance;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 /// Clusters that [`nearest_clusters`] gives when the request does not say how many.
 pub const DEFAULT_COUNT: u32 = 10;
@@ -41,6 +51,11 @@ pub struct Served {
     /// Length of the longest centroid, at least 1.
     longest: f64,
     items: Option<similar::Items>,
+    /// The tree over the clusters, once it was asked for.
+    tree: OnceLock<Dendrogram>,
+    /// The axes of the picture, once it was asked for.
+    axes: OnceLock<Axes>,
+    shares: Shares,
 }
 
 /// The nearest cluster of a vector.
@@ -52,6 +67,9 @@ pub struct Assignment {
     pub distance: f32,
     /// Distance to the second nearest centroid minus `distance`; 0 with a single cluster.
     pub margin: f32,
+    /// `margin` as a share of the distance to the second nearest centroid: 1 at a centroid or with a single cluster, 0 half way
+    /// between two.
+    pub confidence: f32,
 }
 
 /// A cluster near a vector.
@@ -78,7 +96,9 @@ impl Served {
         let lengths = model.centroids.values().chunks_exact(model.dimension()).map(length);
         let longest = lengths.fold(1.0, f64::max);
         let sieve = Sieve::new(&model.centroids);
-        let served = Self { model, digest, sieve, longest, items: None };
+        let shares = Shares::new(model.n_clusters(), Instant::now());
+        let (tree, axes) = (OnceLock::new(), OnceLock::new());
+        let served = Self { model, digest, sieve, longest, items: None, tree, axes, shares };
         if let Err(error) = served.warm_up() {
             tracing::debug!(%error, "model could not be warmed up");
         }
@@ -102,9 +122,15 @@ impl Served {
         assign(self, origin, None)?;
         assign(self, &rows, Some(0))?;
         nearest_clusters(self, origin, None)?;
-        cluster(self, 0)?;
-        clusters(self, Page { offset: 0, limit: Some(1), centroids: true })?;
+        let now = Instant::now();
+        cluster(self, 0, now)?;
+        clusters(self, Page { offset: 0, limit: Some(1), centroids: true }, now)?;
         Ok(())
+    }
+
+    /// Counts rows that were assigned, for the clusters' traffic.
+    pub(crate) fn count(&self, now: Instant, assignments: &[Assignment]) {
+        self.shares.count(now, assignments);
     }
 
     /// The model.
@@ -160,13 +186,14 @@ pub fn assign(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result
     served.sieve.assign_two(&model.centroids, &features, &mut best, &mut second, &mut SieveBuffers::default());
     let answer = features.chunks_exact(d).zip(best.into_iter().zip(second)).map(|(row, (best, second))| {
         let nearest = distance(model.metric, row, model.centroids.row(best as usize));
-        let margin = if second == u32::MAX {
-            0.0
+        let (margin, confidence) = if second == u32::MAX {
+            (0.0, 1.0)
         } else {
             // Where both are equally far to within f32, the kernel's order may differ from that of these distances.
-            (distance(model.metric, row, model.centroids.row(second as usize)) - nearest).max(0.0)
+            let farther = distance(model.metric, row, model.centroids.row(second as usize)).max(nearest);
+            (farther - nearest, if farther > 0.0 { (farther - nearest) / farther } else { 0.0 })
         };
-        Assignment { cluster: best, distance: nearest as f32, margin: margin as f32 }
+        Assignment { cluster: best, distance: nearest as f32, margin: margin as f32, confidence: confidence as f32 }
     });
     Ok(answer.collect())
 }

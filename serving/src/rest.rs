@@ -23,10 +23,11 @@ use axum::routing::{get, post};
 pub(crate) use numbers::{Append, MOST_ROWS, Rows};
 use serde::Serialize;
 use shapes::{
-    AssignBody, AssignReply, ClusterReply, ClustersReply, ErrorReply, ListQuery, MethodName, ModelReply, NearestBody,
-    NearestReply, SimilarBody, SimilarReply, VersionQuery,
+    AssignBody, AssignReply, ClusterReply, ClustersReply, DendrogramQuery, DendrogramReply, ErrorReply, ListQuery,
+    MapQuery, MapReply, MethodName, ModelReply, NearestBody, NearestReply, SimilarBody, SimilarReply, VersionQuery,
 };
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The description of these endpoints.
 const OPENAPI: &str = include_str!("../openapi.json");
@@ -48,6 +49,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/similar-items", post(similar_items))
         .route("/v1/clusters", get(list_clusters))
         .route("/v1/clusters/{id}", get(get_cluster))
+        .route("/v1/dendrogram", get(get_dendrogram))
+        .route("/v1/map", get(get_map))
         .route("/v1/model", get(get_model))
         .route("/healthz/live", get(live))
         .route("/healthz/ready", get(ready))
@@ -123,7 +126,7 @@ async fn similar_items(State(app): State<Arc<App>>, request: Request) -> Reply {
 async fn list_clusters(State(app): State<Arc<App>>, parameters: Result<Query<ListQuery>, QueryRejection>) -> Reply {
     let ListQuery { offset, limit, centroids, model_version } = parameter(parameters)?;
     let served = app.served(model_version.as_deref().unwrap_or_default())?;
-    let clusters = query::clusters(&served, Page { offset, limit, centroids })?;
+    let clusters = query::clusters(&served, Page { offset, limit, centroids }, Instant::now())?;
     let reply = ClustersReply {
         model_version: served.version(),
         total: served.model().n_clusters(),
@@ -144,8 +147,27 @@ async fn get_cluster(
         let most = served.model().n_clusters().saturating_sub(1);
         QueryError::Malformed { what: format!("cluster must be a number from 0 to {most}, found {id:?}") }
     })?;
-    let view = query::cluster(&served, id)?;
+    let view = query::cluster(&served, id, Instant::now())?;
     Ok(json(spell(&ClusterReply::from(view).with_version(served.version()))?))
+}
+
+async fn get_dendrogram(
+    State(app): State<Arc<App>>,
+    parameters: Result<Query<DendrogramQuery>, QueryRejection>,
+) -> Reply {
+    let DendrogramQuery { groups, model_version } = parameter(parameters)?;
+    let served = app.served(model_version.as_deref().unwrap_or_default())?;
+    let groups = app.compute.dendrogram(&served, groups).await?;
+    let tree = query::dendrogram(&served)?;
+    Ok(json(spell(&DendrogramReply::new(served.version(), tree, groups.as_deref()))?))
+}
+
+async fn get_map(State(app): State<Arc<App>>, parameters: Result<Query<MapQuery>, QueryRejection>) -> Reply {
+    let MapQuery { items, model_version } = parameter(parameters)?;
+    let served = app.served(model_version.as_deref().unwrap_or_default())?;
+    let map = app.compute.map(&served, items).await?;
+    let reply = move || spell(&MapReply::new(&served, &map));
+    Ok(json(app.compute.offload(reply).await??))
 }
 
 async fn get_model(State(app): State<Arc<App>>, parameters: Result<Query<VersionQuery>, QueryRejection>) -> Reply {

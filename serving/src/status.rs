@@ -21,6 +21,8 @@ pub(crate) fn codes(error: &QueryError) -> (StatusCode, Code) {
         | QueryError::Items { .. }
         | QueryError::NoTables
         | QueryError::Limit { .. }
+        | QueryError::Groups { .. }
+        | QueryError::MapItems { .. }
         | QueryError::UnknownTensor { .. }
         | QueryError::Datatype { .. }
         | QueryError::Shape { .. }
@@ -30,7 +32,7 @@ pub(crate) fn codes(error: &QueryError) -> (StatusCode, Code) {
         | QueryError::UnknownItem { .. }
         | QueryError::UnknownModel { .. }
         | QueryError::Version { .. } => (StatusCode::NOT_FOUND, Code::NotFound),
-        QueryError::NoItems => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),
+        QueryError::NoItems | QueryError::TooManyClusters { .. } => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),
         QueryError::NoSuchEndpoint { .. } => (StatusCode::NOT_FOUND, Code::Unimplemented),
         QueryError::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
         QueryError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::OutOfRange),

@@ -33,6 +33,7 @@ async fn every_path_gives_the_labels_of_training() {
         assert_eq!(assignment.cluster, near[0].0);
         assert_eq!(assignment.distance, near[0].1.sqrt() as f32);
         assert_eq!(assignment.margin, (near[1].1.sqrt() - near[0].1.sqrt()) as f32);
+        assert_eq!(assignment.confidence, ((near[1].1.sqrt() - near[0].1.sqrt()) / near[1].1.sqrt()) as f32);
     }
 
     let server = start(model).await;
@@ -46,6 +47,7 @@ async fn every_path_gives_the_labels_of_training() {
             cluster: reply.clusters[i] as u32,
             distance: reply.distances[i],
             margin: reply.margins[i],
+            confidence: reply.confidences[i],
         })
         .collect();
     assert_eq!(over_grpc, expected);
@@ -59,8 +61,8 @@ async fn every_path_gives_the_labels_of_training() {
         let reply = client.assign(AssignRequest { vector: row.to_vec(), model_version: String::new() }).await.unwrap();
         let lone = reply.into_inner().assignment.unwrap();
         assert_eq!(
-            (lone.cluster as u32, lone.distance, lone.margin),
-            (expected.cluster, expected.distance, expected.margin)
+            (lone.cluster as u32, lone.distance, lone.margin, lone.confidence),
+            (expected.cluster, expected.distance, expected.margin, expected.confidence)
         );
         let reply = server.post("/v1/assign", serde_json::json!({ "vector": row }).to_string()).await.ok();
         assert_eq!(assignment(&reply["assignments"][0]), *expected);
@@ -72,6 +74,7 @@ fn assignment(json: &serde_json::Value) -> Assignment {
         cluster: json["cluster"].as_u64().unwrap() as u32,
         distance: json["distance"].as_f64().unwrap() as f32,
         margin: json["margin"].as_f64().unwrap() as f32,
+        confidence: json["confidence"].as_f64().unwrap() as f32,
     }
 }
 

@@ -5,7 +5,7 @@ mod support;
 
 use coterie_protocol::query::{
     AssignBatchRequest, AssignRequest, Assignment, GetClusterRequest, GetModelRequest, ListClustersRequest,
-    NearestCluster, NearestClustersRequest, Vectors,
+    NearestCluster, NearestClustersRequest, Percentiles, Vectors,
 };
 use support::{models, start};
 use tonic::Code;
@@ -32,12 +32,13 @@ async fn one_vector_and_a_batch_are_assigned() {
     let mut client = server.client().await;
     let reply = client.assign(lone(&[160.0, 0.0])).await.unwrap().into_inner();
     assert_eq!(reply.model_version, "v3");
-    assert_eq!(reply.assignment, Some(Assignment { cluster: 1, distance: 0.0, margin: 3.0 }));
+    assert_eq!(reply.assignment, Some(Assignment { cluster: 1, distance: 0.0, margin: 3.0, confidence: 1.0 }));
     let reply = client.assign_batch(batch(2, &[100.0, -12.0, 120.0, 0.0])).await.unwrap().into_inner();
     assert_eq!(reply.model_version, "v3");
     assert_eq!(reply.clusters, [2, 0]);
     assert_eq!(reply.distances, [1.0, 1.0]);
     assert_eq!(reply.margins, [2.0, 1.0]);
+    assert_eq!(reply.confidences, [2.0 / 3.0, 0.5]);
 }
 
 #[tokio::test]
@@ -72,6 +73,9 @@ async fn clusters_and_the_model_are_described() {
     assert_eq!((cluster.cluster, cluster.size, cluster.has_silhouette, cluster.silhouette), (2, 30, true, 0.75));
     assert_eq!(cluster.centroid, [0.0, -4.0]);
     assert_eq!(cluster.exemplars, ["2", "row-2"]);
+    assert_eq!(cluster.standard_deviation, (2.5f64 / 30.0).sqrt());
+    assert_eq!(cluster.distance_percentiles, Some(Percentiles { p50: 0.5, p90: 0.75, p95: 1.0, p99: 1.25 }));
+    assert_eq!((cluster.recent_rows, cluster.recent_share), (0, 0.0));
 
     let model = client.get_model(GetModelRequest {}).await.unwrap().into_inner();
     assert_eq!((model.name.as_str(), model.version.as_str(), model.metric.as_str()), ("songs", "v3", "Euclidean"));

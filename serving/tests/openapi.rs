@@ -10,12 +10,14 @@ use support::items::with_items;
 use support::{models, start_served};
 
 /// Every endpoint, with a request that succeeds.
-const ENDPOINTS: [(&str, &str, &str, &str); 19] = [
+const ENDPOINTS: [(&str, &str, &str, &str); 21] = [
     ("post", "/v1/assign", "/v1/assign", r#"{"vectors": [[100, 0], [0, 100]]}"#),
     ("post", "/v1/nearest-clusters", "/v1/nearest-clusters", r#"{"vector": [100, 0]}"#),
     ("post", "/v1/similar-items", "/v1/similar-items", r#"{"id": 101, "count": 2}"#),
     ("get", "/v1/clusters", "/v1/clusters?centroids=true", ""),
     ("get", "/v1/clusters/{id}", "/v1/clusters/1", ""),
+    ("get", "/v1/dendrogram", "/v1/dendrogram?groups=2", ""),
+    ("get", "/v1/map", "/v1/map?items=2", ""),
     ("get", "/v1/model", "/v1/model", ""),
     ("get", "/v2", "/v2", ""),
     ("get", "/v2/health/live", "/v2/health/live", ""),

@@ -12,15 +12,15 @@ async fn one_vector_and_several_are_answered_in_one_shape() {
     let reply = server.post("/v1/assign", r#"{"vector": [100, 0]}"#).await;
     assert_eq!(
         reply.ok(),
-        json!({"modelVersion": "v3", "assignments": [{"cluster": 0, "distance": 0.0, "margin": 3.0}]})
+        json!({"modelVersion": "v3", "assignments": [{"cluster": 0, "distance": 0.0, "margin": 3.0, "confidence": 1.0}]})
     );
     let reply = server.post("/v1/assign", r#"{"vectors": [[160, 0], [100, -12], [120.0, 0]], "modelVersion": "v3"}"#);
     assert_eq!(
         reply.await.ok(),
         json!({"modelVersion": "v3", "assignments": [
-            {"cluster": 1, "distance": 0.0, "margin": 3.0},
-            {"cluster": 2, "distance": 1.0, "margin": 2.0},
-            {"cluster": 0, "distance": 1.0, "margin": 1.0},
+            {"cluster": 1, "distance": 0.0, "margin": 3.0, "confidence": 1.0},
+            {"cluster": 2, "distance": 1.0, "margin": 2.0, "confidence": 0.6666667},
+            {"cluster": 0, "distance": 1.0, "margin": 1.0, "confidence": 0.5},
         ]})
     );
 }
@@ -32,10 +32,10 @@ async fn a_cosine_model_answers_with_the_cosine_distance() {
     assert_eq!(
         reply["assignments"],
         json!([
-            {"cluster": 0, "distance": 0.0, "margin": 1.0},
-            {"cluster": 1, "distance": 0.0, "margin": 1.0},
-            {"cluster": 1, "distance": 1.0, "margin": 1.0},
-            {"cluster": 0, "distance": 1.0, "margin": 0.0},
+            {"cluster": 0, "distance": 0.0, "margin": 1.0, "confidence": 1.0},
+            {"cluster": 1, "distance": 0.0, "margin": 1.0, "confidence": 1.0},
+            {"cluster": 1, "distance": 1.0, "margin": 1.0, "confidence": 0.5},
+            {"cluster": 0, "distance": 1.0, "margin": 0.0, "confidence": 0.0},
         ])
     );
     let reply = server.post("/v1/nearest-clusters", r#"{"vector": [0, 9]}"#).await.ok();
@@ -59,13 +59,15 @@ async fn the_nearest_clusters_come_in_order() {
 #[tokio::test]
 async fn clusters_are_listed_page_by_page() {
     let server = start(models::songs()).await;
-    let first = json!({"cluster": 0, "size": 10, "share": 0.25, "inertia": 2.5, "meanDistance": 0.5, "radius": 1.5,
-        "silhouette": 0.75, "exemplars": [0, "row-0"]});
+    let first = json!({"cluster": 0, "size": 10, "share": 0.25, "inertia": 2.5, "meanDistance": 0.5,
+        "standardDeviation": 0.5, "radius": 1.5, "distancePercentiles": {"p50": 0.5, "p90": 0.75, "p95": 1.0, "p99": 1.25},
+        "silhouette": 0.75, "exemplars": [0, "row-0"], "traffic": {"rows": 0, "share": 0.0}});
     let all = server.get("/v1/clusters").await.ok();
     assert_eq!(all["total"], 3);
     assert_eq!(all["modelVersion"], "v3");
     assert_eq!(all["clusters"][0], first);
     assert_eq!(all["clusters"][1].get("silhouette"), None);
+    assert_eq!(all["clusters"][1].get("distancePercentiles"), None);
     let ids = |page: &serde_json::Value| -> Vec<u64> {
         page["clusters"].as_array().unwrap().iter().map(|cluster| cluster["cluster"].as_u64().unwrap()).collect()
     };

@@ -6,11 +6,13 @@
 //!
 //! Fitting needs the data's [`Moments`], which are exact integers: they do not depend on how the rows were split.
 
+mod axes;
 mod fit;
 mod invert;
 mod moments;
 mod pipeline;
 
+pub use axes::Axes;
 pub use fit::{FeatureError, fit};
 pub use invert::invert;
 pub use moments::Moments;

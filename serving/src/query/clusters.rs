@@ -1,7 +1,8 @@
 //! The clusters of a model, one by one or page by page.
 
-use super::{QueryError, Served};
+use super::{QueryError, Served, Traffic};
 use coterie_model::ClusterStatistics;
+use std::time::Instant;
 
 /// Clusters of a page when the request does not say how many.
 const DEFAULT_LIMIT: u32 = 1_000;
@@ -19,6 +20,8 @@ pub struct ClusterView<'a> {
     pub cluster: u32,
     /// What was measured in training.
     pub statistics: &'a ClusterStatistics,
+    /// What it got of late.
+    pub traffic: Traffic,
     /// The centroid, in feature space.
     pub centroid: Option<&'a [f32]>,
 }
@@ -34,25 +37,25 @@ pub struct Page {
     pub centroids: bool,
 }
 
-/// Cluster `id`, with its centroid.
+/// Cluster `id`, with its centroid and what it got of late, as of `now`.
 ///
 /// # Errors
 /// [`QueryError::UnknownCluster`].
-pub fn cluster(served: &Served, id: i64) -> Result<ClusterView<'_>, QueryError> {
+pub fn cluster(served: &Served, id: i64, now: Instant) -> Result<ClusterView<'_>, QueryError> {
     let clusters = served.model().n_clusters();
     match u32::try_from(id) {
         Ok(cluster) if (cluster as usize) < clusters => {
-            view(served, cluster, true).ok_or(QueryError::UnknownCluster { cluster: id, clusters })
+            view(served, cluster, true, now).ok_or(QueryError::UnknownCluster { cluster: id, clusters })
         }
         _ => Err(QueryError::UnknownCluster { cluster: id, clusters }),
     }
 }
 
-/// The clusters of a page, in order; none beyond the last.
+/// The clusters of a page as of `now`, in order; none beyond the last.
 ///
 /// # Errors
 /// [`QueryError::Limit`] when the page is empty or too large.
-pub fn clusters(served: &Served, page: Page) -> Result<Vec<ClusterView<'_>>, QueryError> {
+pub fn clusters(served: &Served, page: Page, now: Instant) -> Result<Vec<ClusterView<'_>>, QueryError> {
     let most = if page.centroids {
         u32::try_from(MAX_NUMBERS / served.model().dimension().max(1))
             .map_or(MAX_LIMIT, |most| most.clamp(1, MAX_LIMIT))
@@ -64,12 +67,12 @@ pub fn clusters(served: &Served, page: Page) -> Result<Vec<ClusterView<'_>>, Que
         return Err(QueryError::Limit { found: limit, most });
     }
     let end = page.offset.saturating_add(limit);
-    Ok((page.offset..end).map_while(|cluster| view(served, cluster, page.centroids)).collect())
+    Ok((page.offset..end).map_while(|cluster| view(served, cluster, page.centroids, now)).collect())
 }
 
-fn view(served: &Served, cluster: u32, centroid: bool) -> Option<ClusterView<'_>> {
+fn view(served: &Served, cluster: u32, centroid: bool, now: Instant) -> Option<ClusterView<'_>> {
     let model = served.model();
     let statistics = model.clusters.get(cluster as usize)?;
     let centroid = centroid.then(|| model.centroids.row(cluster as usize));
-    Some(ClusterView { cluster, statistics, centroid })
+    Some(ClusterView { cluster, statistics, traffic: served.shares.of(now, cluster), centroid })
 }

@@ -101,6 +101,30 @@ pub enum QueryError {
         /// Id asked for.
         id: String,
     },
+    /// There are too many clusters for a tree over them.
+    #[error("the model has {clusters} clusters; a tree is built over at most {most}")]
+    TooManyClusters {
+        /// Number of clusters.
+        clusters: usize,
+        /// Clusters allowed.
+        most: usize,
+    },
+    /// A tree cannot be cut into so many groups.
+    #[error("groups must be from 1 to {most}, the number of clusters, found {found}")]
+    Groups {
+        /// Groups asked for.
+        found: u32,
+        /// Number of clusters.
+        most: usize,
+    },
+    /// More items in a picture than there may be.
+    #[error("items must be at most {most}, found {found}")]
+    MapItems {
+        /// Items asked for.
+        found: u32,
+        /// Items allowed.
+        most: u32,
+    },
     /// A page of clusters is larger than allowed.
     #[error("limit must be from 1 to {most}, found {found}: ask for several pages with offset")]
     Limit {

@@ -152,10 +152,7 @@ pub fn similar(served: &Served, question: &Similar) -> Result<Vec<SimilarItem>, 
     }
     let count = count as usize;
     let model = served.model();
-    let lists = items.index.lists(&model.centroids).map_err(|error| {
-        tracing::error!(%error, "the item index does not fit the model");
-        QueryError::Internal
-    })?;
+    let lists = lists(served, &items.index)?;
     let clusters = model.n_clusters();
     let cluster = match question.cluster {
         Some(id) => match usize::try_from(id) {
@@ -199,6 +196,14 @@ pub fn similar(served: &Served, question: &Similar) -> Result<Vec<SimilarItem>, 
             distance: found.distance as f32,
         });
         Ok(answer.collect())
+    })
+}
+
+/// The items by cluster.
+pub(super) fn lists<'a>(served: &'a Served, index: &'a ItemIndex) -> Result<lists::Lists<'a>, QueryError> {
+    index.lists(&served.model().centroids).map_err(|error| {
+        tracing::error!(%error, "the item index does not fit the model");
+        QueryError::Internal
     })
 }
 

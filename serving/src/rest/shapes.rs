@@ -1,9 +1,12 @@
 //! The JSON of requests and answers. `openapi.json` describes the same shapes.
 
 use super::numbers::{Row, Rows};
-use crate::query::{self, Assignment, ClusterView, Method, Neighbour, Served, SimilarItem};
+use crate::query::{
+    self, Assignment, ClusterView, Map, MapItem, Method, Neighbour, Place, Served, SimilarItem, Traffic,
+};
+use coterie_algorithms::hierarchical::{Dendrogram, Merge};
 use coterie_model::items::ItemTables;
-use coterie_model::{Metrics, RowId};
+use coterie_model::{DistancePercentiles, Metrics, RowId};
 use serde::ser::{SerializeSeq, SerializeStruct};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -66,6 +69,20 @@ pub(crate) struct VersionQuery {
     pub(crate) model_version: Option<String>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct DendrogramQuery {
+    pub(crate) groups: Option<u32>,
+    pub(crate) model_version: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct MapQuery {
+    pub(crate) items: Option<u32>,
+    pub(crate) model_version: Option<String>,
+}
+
 #[derive(Serialize)]
 pub(crate) struct ErrorReply<'a> {
     pub(crate) error: &'a str,
@@ -114,12 +131,68 @@ pub(crate) struct ClusterReply<'a> {
     share: f64,
     inertia: f64,
     mean_distance: f64,
+    standard_deviation: f64,
     radius: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distance_percentiles: Option<DistancePercentiles>,
     #[serde(skip_serializing_if = "Option::is_none")]
     silhouette: Option<f64>,
     exemplars: &'a [RowId],
+    traffic: TrafficReply,
     #[serde(skip_serializing_if = "Option::is_none")]
     centroid: Option<&'a [f32]>,
+}
+
+/// What a cluster got of late.
+#[derive(Serialize)]
+struct TrafficReply {
+    rows: u64,
+    share: f64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DendrogramReply<'a> {
+    model_version: &'a str,
+    linkage: &'static str,
+    clusters: usize,
+    merges: Vec<MergeReply>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<&'a [u32]>,
+}
+
+#[derive(Serialize)]
+struct MergeReply {
+    left: u32,
+    right: u32,
+    height: f64,
+    size: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MapReply<'a> {
+    model_version: &'a str,
+    method: &'static str,
+    explained: &'a [f64],
+    clusters: Vec<MapClusterReply>,
+    items: Vec<MapItemReply<'a>>,
+}
+
+#[derive(Serialize)]
+struct MapClusterReply {
+    cluster: u32,
+    size: u64,
+    x: f32,
+    y: f32,
+}
+
+#[derive(Serialize)]
+struct MapItemReply<'a> {
+    id: &'a RowId,
+    cluster: u32,
+    x: f32,
+    y: f32,
 }
 
 #[derive(Serialize)]
@@ -172,11 +245,12 @@ where
 
 impl Serialize for Spelt<'_, Assignment> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Assignment { cluster, distance, margin } = self.0;
-        let mut object = serializer.serialize_struct("Assignment", 3)?;
+        let Assignment { cluster, distance, margin, confidence } = self.0;
+        let mut object = serializer.serialize_struct("Assignment", 4)?;
         object.serialize_field("cluster", cluster)?;
         object.serialize_field("distance", distance)?;
         object.serialize_field("margin", margin)?;
+        object.serialize_field("confidence", confidence)?;
         object.end()
     }
 }
@@ -230,7 +304,7 @@ impl<'a> ClusterReply<'a> {
 
 impl<'a> From<ClusterView<'a>> for ClusterReply<'a> {
     fn from(view: ClusterView<'a>) -> Self {
-        let ClusterView { cluster, statistics, centroid } = view;
+        let ClusterView { cluster, statistics, traffic: Traffic { rows, share }, centroid } = view;
         Self {
             model_version: None,
             cluster,
@@ -238,10 +312,55 @@ impl<'a> From<ClusterView<'a>> for ClusterReply<'a> {
             share: statistics.share,
             inertia: statistics.inertia,
             mean_distance: statistics.mean_distance,
+            standard_deviation: statistics.standard_deviation(),
             radius: statistics.radius,
+            distance_percentiles: statistics.distance_percentiles,
             silhouette: statistics.silhouette,
             exemplars: &statistics.exemplars,
+            traffic: TrafficReply { rows, share },
             centroid,
+        }
+    }
+}
+
+impl<'a> DendrogramReply<'a> {
+    pub(crate) fn new(model_version: &'a str, tree: &Dendrogram, groups: Option<&'a [u32]>) -> Self {
+        let merge = |merge: &Merge| MergeReply {
+            left: merge.left,
+            right: merge.right,
+            height: merge.height,
+            size: merge.weight as u64,
+        };
+        let merges = tree.merges().iter().map(merge).collect();
+        Self { model_version, linkage: "Ward", clusters: tree.leaves(), merges, groups }
+    }
+}
+
+impl<'a> MapReply<'a> {
+    pub(crate) fn new(served: &'a Served, map: &'a Map) -> Self {
+        let clusters = (0..).zip(&map.clusters).zip(&served.model().clusters);
+        Self {
+            model_version: served.version(),
+            method: "PCA",
+            explained: &map.explained,
+            clusters: clusters
+                .map(|((cluster, &Place { x, y }), statistics)| MapClusterReply {
+                    cluster,
+                    size: statistics.size,
+                    x,
+                    y,
+                })
+                .collect(),
+            items: map
+                .items
+                .iter()
+                .map(|MapItem { id, cluster, place: Place { x, y } }| MapItemReply {
+                    id,
+                    cluster: *cluster,
+                    x: *x,
+                    y: *y,
+                })
+                .collect(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use coterie_algorithms::features::{Pipeline, Transform};
 use coterie_algorithms::kmeans::Centroids;
 use coterie_algorithms::metric::Metric;
-use coterie_model::{ClusterStatistics, Input, Metrics, Model, RowId, Training};
+use coterie_model::{ClusterStatistics, DistancePercentiles, Input, Metrics, Model, RowId, Training};
 
 /// Three clusters over the columns `tempo` and `key`: features are `(tempo - 100) / 20` and `key / 4`, and the centroids
 /// lie at (0, 0), (3, 0) and (0, -4).
@@ -63,6 +63,7 @@ fn model(metric: Metric, pipeline: Pipeline, centroids: Vec<f32>, names: &[&str]
         inertia: 2.5,
         mean_distance: 0.5,
         radius: 1.5,
+        distance_percentiles: (i != 1).then_some(DistancePercentiles { p50: 0.5, p90: 0.75, p95: 1.0, p99: 1.25 }),
         silhouette: i.is_multiple_of(2).then_some(0.75),
         exemplars: vec![RowId::Int(i as i64), RowId::Text(format!("row-{i}"))],
     };

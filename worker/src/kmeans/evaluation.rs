@@ -3,12 +3,16 @@
 use coterie_algorithms::{
     fixed::Scale,
     kmeans::{self, Centroids, init::Sample},
+    quantiles::Quantiles,
     random::{Purpose, hash},
 };
 use serde::{Deserialize, Serialize};
 
 /// Rows named as examples of a cluster.
 pub const EXEMPLARS: usize = 3;
+
+/// Most clusters whose distances are counted by size: some hundred bytes each, sent to the coordinator.
+const SPREADS: usize = 1 << 16;
 
 /// Statistics of one cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +23,8 @@ pub struct ClusterTally {
     pub inertia: i128,
     /// Greatest squared distance to the centroid.
     pub radius2: f64,
+    /// Distances to the centroid by size; none where there are very many clusters.
+    pub spread: Quantiles,
     /// The rows nearest to the centroid: (squared distance, ordinal), ascending.
     pub exemplars: Vec<(f64, u64)>,
 }
@@ -59,13 +65,18 @@ impl Evaluation {
     ) {
         self.sums.add_rows(centroids, scale, rows, labels);
         let dimension = centroids.dimension();
+        let spreads = centroids.len() <= SPREADS;
         for (at, (row, &label)) in rows.chunks_exact(dimension).zip(labels).enumerate() {
             let ordinal = first + at as u64;
             let distance2 = kmeans::squared_distance(row, centroids.row(label as usize));
             let tally = &mut self.clusters[label as usize];
-            tally.distance += i128::from(scale.quantize_distance(distance2.sqrt()));
+            let distance = distance2.sqrt();
+            tally.distance += i128::from(scale.quantize_distance(distance));
             tally.inertia += i128::from(scale.quantize_distance2(distance2));
             tally.radius2 = tally.radius2.max(distance2);
+            if spreads {
+                tally.spread.add(distance);
+            }
             tally.offer(distance2, ordinal);
             let key = hash(seed, Purpose::Evaluation, 0, ordinal);
             if self.sample.admits(key, ordinal) {
@@ -85,6 +96,7 @@ impl Evaluation {
             mine.distance += theirs.distance;
             mine.inertia += theirs.inertia;
             mine.radius2 = mine.radius2.max(theirs.radius2);
+            mine.spread.merge(&theirs.spread);
             for (distance2, ordinal) in theirs.exemplars {
                 mine.offer(distance2, ordinal);
             }

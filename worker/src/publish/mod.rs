@@ -14,12 +14,18 @@ use coterie_algorithms::{
 };
 use coterie_crds::resolved::{Algorithm, ResolvedJob};
 use coterie_data::{ErrorClass, plan::InputPlan, store::Location};
-use coterie_model::{ClusterStatistics, Input, InputObject, Metrics, Model, ModelError, RowId, Training};
+use coterie_model::{
+    ClusterStatistics, DistancePercentiles, Input, InputObject, Metrics, Model, ModelError, RowId, Training,
+};
 use jiff::Timestamp;
 
 use crate::{
     error::{RunError, chain},
-    kmeans::{Outcome, evaluation::Evaluation, machine::algorithm_metric},
+    kmeans::{
+        Outcome,
+        evaluation::{ClusterTally, Evaluation},
+        machine::algorithm_metric,
+    },
 };
 
 /// What a run was, beside its outcome.
@@ -84,6 +90,7 @@ pub fn model(outcome: Outcome, provenance: &Provenance) -> Result<Model, RunErro
             inertia: scale.distance2(tallies[cluster].inertia),
             mean_distance: mean_distance(cluster),
             radius: tallies[cluster].radius2.sqrt(),
+            distance_percentiles: percentiles(&tallies[cluster]),
             silhouette: None,
             exemplars: tallies[cluster].exemplars.iter().map(|(_, row)| RowId::Int(*row as i64)).collect(),
         })
@@ -143,6 +150,13 @@ pub fn model(outcome: Outcome, provenance: &Provenance) -> Result<Model, RunErro
         },
         items,
     })
+}
+
+/// How the distances of a cluster's rows are spread; never beyond its radius.
+fn percentiles(tally: &ClusterTally) -> Option<DistancePercentiles> {
+    let radius = tally.radius2.sqrt();
+    let at = |q: f64| tally.spread.quantile(q).map(|distance| distance.min(radius));
+    Some(DistancePercentiles { p50: at(0.5)?, p90: at(0.9)?, p95: at(0.95)?, p99: at(0.99)? })
 }
 
 /// One name per column of the source; elements of a list column or an array are numbered.
