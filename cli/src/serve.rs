@@ -10,17 +10,17 @@ use std::{
 use clap::Args;
 use coterie_crds::{
     resolved::{Items, Store},
-    run::ServeConfig,
+    run::{CacheConfig, RedisConfig, ServeConfig},
 };
 use coterie_data::{ErrorClass, store::Location};
 use coterie_model::{
     Model,
     items::{ItemIndex, Options},
 };
-use coterie_serving::{Listeners, Server, Settings, query::Served};
+use coterie_serving::{CacheSettings, Listeners, Server, Settings, SharedSettings, query::Served};
 use tokio::net::TcpListener;
 
-use crate::{Failure, signals, store::StoreOptions};
+use crate::{Failure, signals, size, store::StoreOptions};
 
 /// A replica tries for so long to load its model before it gives up; the cluster then starts it again.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -56,7 +56,52 @@ pub(crate) struct Serve {
     #[arg(long, requires = "items_directory")]
     tables: bool,
     #[command(flatten)]
+    cache: CacheOptions,
+    #[command(flatten)]
     store: StoreOptions,
+}
+
+/// Which answers are kept.
+#[derive(Args)]
+struct CacheOptions {
+    /// Memory for answers that took long to compute, as in 64Mi; 0 keeps none.
+    #[arg(long, value_name = "SIZE", default_value = "64Mi", value_parser = size::parse)]
+    cache: u64,
+    /// How long an answer is kept.
+    #[arg(long, value_name = "DURATION", default_value = "600s", value_parser = duration)]
+    cache_time_to_live: Duration,
+    /// A server that speaks Redis' protocol, through which replicas share answers. COTERIE_REDIS_USERNAME and
+    /// COTERIE_REDIS_PASSWORD say who logs in.
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    redis: Option<(String, u16)>,
+    /// How long the server's answer is waited for.
+    #[arg(long, value_name = "DURATION", default_value = "5ms", value_parser = duration)]
+    redis_timeout: Duration,
+}
+
+impl CacheOptions {
+    fn settings(self) -> CacheSettings {
+        let Self { cache, cache_time_to_live, redis, redis_timeout } = self;
+        CacheSettings {
+            bytes: cache,
+            time_to_live: cache_time_to_live,
+            shared: redis.map(|(host, port)| shared(host, port, redis_timeout)),
+        }
+    }
+}
+
+fn cache_settings(config: CacheConfig) -> CacheSettings {
+    let CacheConfig { bytes, time_to_live_seconds, redis } = config;
+    let redis = redis
+        .map(|RedisConfig { host, port, timeout_millis }| shared(host, port, Duration::from_millis(timeout_millis)));
+    CacheSettings { bytes, time_to_live: Duration::from_secs(time_to_live_seconds), shared: redis }
+}
+
+/// A server for shared answers, with the login from the environment.
+fn shared(host: String, port: u16, timeout: Duration) -> SharedSettings {
+    let from = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let (username, password) = (from("COTERIE_REDIS_USERNAME"), from("COTERIE_REDIS_PASSWORD"));
+    SharedSettings { host, port, username, password, timeout }
 }
 
 impl Serve {
@@ -66,29 +111,30 @@ impl Serve {
                 "nothing to listen on; give --http ADDR, --grpc ADDR or both, as in --http 127.0.0.1:8080",
             ));
         }
-        let settings = Settings { drain_delay: self.drain_delay, ..Settings::default() };
+        let settings = Settings { drain_delay: self.drain_delay, cache: self.cache.settings(), ..Settings::default() };
         let (http, grpc) = (self.http, self.grpc);
         let directory = self.items_directory;
         let asked = directory.is_some().then_some(Items { recall: self.recall, tables: self.tables });
         runtime()?.block_on(async {
             let load = async {
-                let (loaded, items) = match (&self.serve_config, &self.model) {
+                let (loaded, items, cache) = match (&self.serve_config, &self.model) {
                     (Some(path), _) => {
                         let config = read(path)?;
-                        (load_exactly(&config).await?, config.items)
+                        (load_exactly(&config).await?, config.items, config.cache)
                     }
-                    (None, Some(uri)) => (load(uri, &Store::from(self.store)).await?, asked),
+                    (None, Some(uri)) => (load(uri, &Store::from(self.store)).await?, asked, None),
                     (None, None) => {
                         return Err(Failure::usage("no model to serve; give --model URI or --serve-config FILE"));
                     }
                 };
-                served(loaded, items, directory.as_deref(), false).await
+                Ok((served(loaded, items, directory.as_deref(), false).await?, cache))
             };
-            let served = tokio::select! {
+            let (served, cache) = tokio::select! {
                 loaded = load => loaded?,
                 () = signals::asked() => return Ok(()),
             };
-            serve(served, http, grpc, settings, false).await
+            let cache = cache.map_or(settings.cache, cache_settings);
+            serve(served, http, grpc, Settings { cache, ..settings }, false).await
         })
     }
 }
@@ -208,6 +254,14 @@ pub(crate) async fn serve(
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     parsed.ok_or_else(|| format!("{text:?} is not a duration; write a number and a unit, as in 5s or 500ms"))
+}
+
+fn host_and_port(text: &str) -> Result<(String, u16), String> {
+    let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    match parts {
+        Some((host, port)) if !host.is_empty() => Ok((host.to_owned(), port)),
+        Some(_) | None => Err(format!("{text:?} is no address; write a host and a port, as in localhost:6379")),
+    }
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -198,4 +198,32 @@ pub struct ServeConfig {
     /// How similar items are found; `None` where they are not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Items>,
+    /// Which answers are kept; `None` for the server's defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheConfig>,
+}
+
+/// Which answers a serving replica keeps. Who logs in to the server for shared ones comes from the environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CacheConfig {
+    /// Memory for answers.
+    pub bytes: u64,
+    /// How long an answer is kept.
+    pub time_to_live_seconds: u64,
+    /// Where replicas share answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisConfig>,
+}
+
+/// A server for shared answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RedisConfig {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// How long an answer is waited for.
+    pub timeout_millis: u64,
 }

@@ -7,7 +7,7 @@ use std::path::Path as LocalPath;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray};
-use coterie_algorithms::lists::Searcher;
+use coterie_algorithms::lists::{Breadth, Searcher};
 use coterie_algorithms::lsh::brute_force;
 use coterie_model::items::{ItemIndex, Items, ItemsError, Options, PartWriter, TablesSearcher, part_name};
 use coterie_model::{Model, RowId, version_path};
@@ -106,7 +106,7 @@ async fn what_was_written_is_found_by_id_and_by_nearness() {
         }
         let (mut searcher, mut found) = (Searcher::new(), Vec::new());
         let query = [0.1, 0.1];
-        searcher.nearest(&lists, read.metric, &query, 3, 10, None, &mut found);
+        searcher.nearest(&lists, read.metric, &query, Breadth::lists(3), 10, None, &mut found);
         let truth = brute_force(lists.rows(), read.metric, &query, 10);
         assert_eq!(found, truth);
         let tables = index.tables().unwrap();

@@ -1,10 +1,11 @@
 //! What every request shares.
 
 use crate::admission::Admission;
-use crate::compute::Compute;
+use crate::cache::{Answer, Cache, Key};
+use crate::compute::{AT_ONCE, Compute};
 use crate::hot::Hot;
 use crate::metrics::Metrics;
-use crate::query::{Assignment, Matrix, QueryError, Served};
+use crate::query::{self, Assignment, Matrix, Method, Neighbour, QueryError, Served, Similar, SimilarItem};
 use crate::settings::Settings;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admission: Admission,
     pub(crate) compute: Compute,
+    cache: Cache,
     ready: AtomicBool,
 }
 
@@ -26,6 +28,7 @@ impl App {
         Self {
             admission: Admission::new(settings.max_in_flight, settings.max_bytes_in_flight),
             compute: Compute::new(settings.compute_threads),
+            cache: Cache::new(&settings.cache, Arc::clone(&metrics)),
             settings,
             hot,
             metrics,
@@ -56,9 +59,61 @@ impl App {
         matrix: Matrix,
         lone: bool,
     ) -> Result<Vec<Assignment>, QueryError> {
-        let assignments = self.compute.assign(served, matrix, lone).await?;
+        let assignments = if lone && served.cost_per_row() > AT_ONCE {
+            vec![self.assign_kept(served, matrix).await?]
+        } else {
+            self.compute.assign(served, matrix, lone).await?
+        };
         self.metrics.count_rows(assignments.len());
         served.count(Instant::now(), &assignments);
         Ok(assignments)
+    }
+
+    /// The nearest cluster of a lone vector, which takes long enough to be kept.
+    async fn assign_kept(&self, served: &Arc<Served>, matrix: Matrix) -> Result<Assignment, QueryError> {
+        let key = matrix.with_rows(0..matrix.rows(), |vector| Key::assign(served.identity(), vector));
+        let compute = async {
+            let assignments = self.compute.assign(served, matrix, true).await?;
+            assignments.first().copied().map(Answer::Assignment).ok_or(QueryError::Empty)
+        };
+        match &*self.cache.answer(key, compute).await? {
+            Answer::Assignment(assignment) => Ok(*assignment),
+            Answer::Neighbours(_) | Answer::Similar(..) => Err(QueryError::Internal),
+        }
+    }
+
+    /// The clusters nearest to a vector.
+    pub(crate) async fn nearest_clusters(
+        &self,
+        served: &Arc<Served>,
+        vector: Vec<f32>,
+        count: Option<u32>,
+    ) -> Result<Vec<Neighbour>, QueryError> {
+        if served.cost_per_row() <= AT_ONCE {
+            return self.compute.nearest_clusters(served, vector, count).await;
+        }
+        let key = Key::nearest(served.identity(), &vector, count);
+        let compute = async { self.compute.nearest_clusters(served, vector, count).await.map(Answer::Neighbours) };
+        match &*self.cache.answer(key, compute).await? {
+            Answer::Neighbours(neighbours) => Ok(neighbours.clone()),
+            Answer::Assignment(_) | Answer::Similar(..) => Err(QueryError::Internal),
+        }
+    }
+
+    /// The items similar to what is asked for, and how they were found.
+    pub(crate) async fn similar(
+        &self,
+        served: &Arc<Served>,
+        question: Similar,
+    ) -> Result<(Method, Vec<SimilarItem>), QueryError> {
+        let key = Key::similar(served.identity(), &question, query::method(served, &question)?);
+        let compute = async {
+            let (method, items) = self.compute.similar(served, question).await?;
+            Ok(Answer::Similar(method, items))
+        };
+        match &*self.cache.answer(key, compute).await? {
+            Answer::Similar(method, items) => Ok((*method, items.clone())),
+            Answer::Assignment(_) | Answer::Neighbours(_) => Err(QueryError::Internal),
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// Multiplications up to which work is done at once: some tens of microseconds.
-const AT_ONCE: usize = 1 << 20;
+pub(crate) const AT_ONCE: usize = 1 << 20;
 
 /// Multiplications in one piece of large work: about a millisecond.
 const PIECE: usize = 1 << 25;

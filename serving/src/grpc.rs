@@ -108,7 +108,7 @@ impl Service {
         let NearestClustersRequest { vector, count, model_version } = request;
         let served = self.app.served(&model_version)?;
         let count = (count != 0).then_some(count);
-        let neighbours = self.app.compute.nearest_clusters(&served, vector, count).await?;
+        let neighbours = self.app.nearest_clusters(&served, vector, count).await?;
         let clusters = neighbours
             .into_iter()
             .map(|neighbour| NearestCluster { cluster: signed(neighbour.cluster), distance: neighbour.distance })
@@ -134,7 +134,7 @@ impl Service {
             SearchMethod::Exact => Some(Method::Exact),
         };
         let question = Similar { like, count: (count != 0).then_some(count), cluster: cluster.map(i64::from), method };
-        let (method, items) = self.app.compute.similar(&served, question).await?;
+        let (method, items) = self.app.similar(&served, question).await?;
         let method = match method {
             Method::Lists => SearchMethod::Lists,
             Method::Tables => SearchMethod::Tables,
@@ -237,7 +237,7 @@ impl Service {
             ari: metrics.ari,
             nmi: metrics.nmi,
             items: items.map(|items| items.len() as u64),
-            item_lists: items.map(|items| count(items.probes())),
+            item_lists: items.map(|items| count(items.breadth().lists)),
             item_tables: items.map(|items| count(items.tables().map_or(0, ItemTables::count))),
         }
     }

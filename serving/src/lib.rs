@@ -15,6 +15,7 @@
 //! accept (bounded connections, drained on shutdown)
 //!   -> gate (metrics, admission, deadline)      the same for both protocols
 //!     -> rest, grpc or oip (parse, spell the answer)
+//!       -> cache (answers that take long, once computed)
 //!       -> compute (small work at once, large work in fair pieces off the async threads)
 //!         -> query (pure)
 //! ```
@@ -42,6 +43,7 @@
 mod accept;
 mod admission;
 mod app;
+mod cache;
 mod compute;
 mod gate;
 mod grpc;
@@ -55,6 +57,7 @@ mod server;
 mod settings;
 mod status;
 
+pub use cache::{CacheSettings, SharedSettings};
 pub use hot::Handle;
 pub use server::{Listeners, ServeError, Server, run};
 pub use settings::Settings;

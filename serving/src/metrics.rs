@@ -48,6 +48,22 @@ pub(crate) enum Endpoint {
     Other,
 }
 
+/// Where an answer that may be kept was found.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// In this replica's memory.
+    Own,
+    /// Where replicas share answers.
+    Shared,
+    /// Nowhere: it was computed.
+    Miss,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LookupLabels {
+    result: Lookup,
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
     protocol: Protocol,
@@ -76,6 +92,8 @@ pub(crate) struct Metrics {
     seconds: Family<EndpointLabels, Histogram, fn() -> Histogram>,
     in_flight: Gauge,
     rows: Counter,
+    lookups: Family<LookupLabels, Counter>,
+    sharing: Gauge,
     model: Family<ModelLabels, Gauge>,
     current: Mutex<Option<ModelLabels>>,
 }
@@ -107,9 +125,17 @@ impl Metrics {
         registry.register("requests_in_flight", "Requests being answered", in_flight.clone());
         let rows = Counter::default();
         registry.register("rows_assigned", "Vectors assigned to a cluster", rows.clone());
+        let lookups = Family::default();
+        registry.register(
+            "cache_lookups",
+            "Answers looked for in the cache, by where they were found",
+            lookups.clone(),
+        );
+        let sharing = Gauge::default();
+        registry.register("cache_shared_up", "Whether the server for shared answers answers", sharing.clone());
         let model = Family::default();
         registry.register("model_info", "The model being served: always 1", model.clone());
-        Self { registry, requests, seconds, in_flight, rows, model, current: Mutex::default() }
+        Self { registry, requests, seconds, in_flight, rows, lookups, sharing, model, current: Mutex::default() }
     }
 
     /// Names the model being served.
@@ -130,6 +156,14 @@ impl Metrics {
 
     pub(crate) fn count_rows(&self, rows: usize) {
         self.rows.inc_by(rows as u64);
+    }
+
+    pub(crate) fn count_lookup(&self, result: Lookup) {
+        self.lookups.get_or_create(&LookupLabels { result }).inc();
+    }
+
+    pub(crate) fn set_sharing(&self, up: bool) {
+        self.sharing.set(i64::from(up));
     }
 
     pub(crate) fn begin(&self, protocol: Protocol, endpoint: Endpoint) -> InFlight<'_> {
@@ -264,6 +298,17 @@ impl Endpoint {
 impl EncodeLabelValue for Endpoint {
     fn encode(&self, encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>) -> std::fmt::Result {
         self.name().encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for Lookup {
+    fn encode(&self, encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>) -> std::fmt::Result {
+        match self {
+            Self::Own => "own",
+            Self::Shared => "shared",
+            Self::Miss => "miss",
+        }
+        .encode(encoder)
     }
 }
 

@@ -46,6 +46,8 @@ const MAX_REACH: f64 = 1e37;
 pub struct Served {
     model: Arc<Model>,
     digest: String,
+    /// All that answers depend on.
+    identity: String,
     /// Finds the nearest centroids without a close look at all of them.
     sieve: Sieve,
     /// Length of the longest centroid, at least 1.
@@ -98,7 +100,8 @@ impl Served {
         let sieve = Sieve::new(&model.centroids);
         let shares = Shares::new(model.n_clusters(), Instant::now());
         let (tree, axes) = (OnceLock::new(), OnceLock::new());
-        let served = Self { model, digest, sieve, longest, items: None, tree, axes, shares };
+        let identity = digest.clone();
+        let served = Self { model, digest, identity, sieve, longest, items: None, tree, axes, shares };
         if let Err(error) = served.warm_up() {
             tracing::debug!(%error, "model could not be warmed up");
         }
@@ -107,7 +110,8 @@ impl Served {
 
     /// The same, with the items of the model.
     pub fn with_items(self, index: ItemIndex) -> Self {
-        Self { items: Some(similar::Items::new(index)), ..self }
+        let identity = format!("{} {}", self.digest, index.identity());
+        Self { items: Some(similar::Items::new(index)), identity, ..self }
     }
 
     /// The items, where they are served.
@@ -146,6 +150,11 @@ impl Served {
     /// Its model digest.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Equal where the same questions have the same answers.
+    pub(crate) fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// Number of values in a vector.

@@ -103,7 +103,7 @@ async fn assign(State(app): State<Arc<App>>, request: Request) -> Reply {
 async fn nearest_clusters(State(app): State<Arc<App>>, request: Request) -> Reply {
     let NearestBody { vector, count, model_version } = body::parse(&app, request).await?;
     let served = app.served(model_version.as_deref().unwrap_or_default())?;
-    let neighbours = app.compute.nearest_clusters(&served, vector.0, count).await?;
+    let neighbours = app.nearest_clusters(&served, vector.0, count).await?;
     Ok(json(spell(&NearestReply { model_version: served.version(), clusters: &neighbours })?))
 }
 
@@ -119,7 +119,7 @@ async fn similar_items(State(app): State<Arc<App>>, request: Request) -> Reply {
         }
     };
     let question = Similar { like, count, cluster, method: method.map(MethodName::method) };
-    let (method, items) = app.compute.similar(&served, question).await?;
+    let (method, items) = app.similar(&served, question).await?;
     Ok(json(spell(&SimilarReply { model_version: served.version(), method: method.name(), items: &items })?))
 }
 

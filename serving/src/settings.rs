@@ -1,5 +1,6 @@
 //! The server's bounds.
 
+use crate::cache::CacheSettings;
 use std::time::Duration;
 
 /// Bounds of a server. The defaults suit a replica with a few cores and a gigabyte of memory.
@@ -27,6 +28,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// Threads that work on large requests. Default: the machine's cores as far as this process may use them.
     pub compute_threads: usize,
+    /// Which answers are kept. Default: 64 MiB of them, each for ten minutes.
+    pub cache: CacheSettings,
 }
 
 impl Default for Settings {
@@ -43,6 +46,7 @@ impl Default for Settings {
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(25),
             compute_threads: std::thread::available_parallelism().map_or(1, usize::from),
+            cache: CacheSettings::default(),
         }
     }
 }

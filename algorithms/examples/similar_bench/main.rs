@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use coterie_algorithms::kmeans::{Centroids, local};
-use coterie_algorithms::lists::{Lists, ListsBuf, Searcher, probes_for};
+use coterie_algorithms::lists::{Breadth, Lists, ListsBuf, Searcher, breadth_for};
 use coterie_algorithms::lsh::{self, Goal, Neighbour, Tables, choose, stable_families};
 use coterie_algorithms::metric::Metric;
 use coterie_algorithms::random::{Purpose, Stream};
@@ -24,6 +24,8 @@ use ndarray::Array2;
 use serde_json::json;
 
 const NEIGHBOURS: usize = 10;
+/// Rows that are asked for to find out how far a search goes.
+const TRIALS: usize = 1000;
 const SEED: u64 = 1;
 /// Iterations of k-means, and rows of each cluster that it is trained on.
 const ITERATIONS: u32 = 10;
@@ -54,18 +56,23 @@ fn main() -> Result<(), Failure> {
     drop(rows);
     let lists = owned.view();
     let begun = Instant::now();
-    let chosen = probes_for(&lists, Metric::Euclidean, 0.95, NEIGHBOURS, 300, SEED);
+    let chosen = breadth_for(&lists, Metric::Euclidean, 0.95, NEIGHBOURS, TRIALS, SEED);
     let choosing = begun.elapsed().as_secs_f64();
     let mut searcher = Searcher::new();
-    let settings = [1, 2, 4, 8, 16, 24, 32, 48, 64, 128].into_iter().filter(|&probes| probes < clusters);
-    for probes in settings.chain([chosen, clusters]) {
-        let asked = if probes == clusters { truth.len().min(50) } else { truth.len() };
+    let breadths = [None, Some(1.3)]
+        .into_iter()
+        .flat_map(|ratio| [1, 2, 4, 8, 16, 32, 64, 128].into_iter().map(move |lists| Breadth { lists, ratio }));
+    let all = Breadth::lists(clusters);
+    for breadth in breadths.filter(|breadth| breadth.lists < clusters).chain([chosen, all]) {
+        let asked = if breadth == all { truth.len().min(50) } else { truth.len() };
+        let ratio = breadth.ratio.map_or(String::new(), |ratio| format!(" within {ratio}x"));
+        let setting = format!("{}{ratio}", breadth.lists);
         let figures = ask(&queries[..asked * d], &truth, d, owned.ids(), |query, found| {
-            searcher.nearest(&lists, Metric::Euclidean, query, probes, NEIGHBOURS, None, found);
+            searcher.nearest(&lists, Metric::Euclidean, query, breadth, NEIGHBOURS, None, found);
         });
         println!(
             "{}",
-            json!({"contender": "lists", "setting": probes, "chosen": probes == chosen, "build_seconds": build,
+            json!({"contender": "lists", "setting": setting, "chosen": breadth == chosen, "build_seconds": build,
                 "choosing_seconds": choosing, "recall": figures.recall, "queries_per_second": figures.rate,
                 "p50_us": figures.p50, "p99_us": figures.p99})
         );
@@ -84,7 +91,8 @@ fn hash_tables(lists: &Lists<'_>, queries: &[f32], truth: &[Vec<u32>], d: usize,
     let (mut searcher, mut found) = (Searcher::new(), Vec::new());
     let mut distance = 0.0;
     for row in (0..n).step_by(n / 100) {
-        searcher.nearest(lists, Metric::Euclidean, lists.row(row), 64, NEIGHBOURS, Some(row as u32), &mut found);
+        let breadth = Breadth::lists(64);
+        searcher.nearest(lists, Metric::Euclidean, lists.row(row), breadth, NEIGHBOURS, Some(row as u32), &mut found);
         distance += found.last().map_or(0.0, |last| last.distance) / 100.0;
     }
     for recall in [0.6, 0.75, 0.9, 0.95] {

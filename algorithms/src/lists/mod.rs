@@ -6,19 +6,19 @@
 //! take. A code says how far away its row is *at least*; only rows that may be among the nearest so far are then looked at
 //! themselves. So distances are exact, and the answer is exactly what the lists looked into hold.
 //!
-//! How many lists a recall takes is found by trial on some of the rows ([`probes_for`]). Looking into all lists gives the exact
+//! How many lists a recall takes ([`Breadth`]) is found by trial on some of the rows ([`breadth_for`]). Looking into all lists gives the exact
 //! answer, and that is how the trial's truth is found.
 
+mod breadth;
 mod code;
 mod owned;
-mod probes;
 mod search;
 #[cfg(test)]
 mod tests;
 mod view;
 
+pub use breadth::{Breadth, breadth_for};
 pub use code::{Terms, code_length, encode_list};
 pub use owned::ListsBuf;
-pub use probes::probes_for;
 pub use search::Searcher;
 pub use view::{Lists, ListsError};

@@ -2,8 +2,8 @@
 
 use std::collections::BinaryHeap;
 
-use super::Lists;
 use super::code::{Query, above};
+use super::{Breadth, Lists};
 use crate::kmeans::kernel::{code_dots, squared_distance};
 use crate::kmeans::nearest;
 use crate::lsh::Neighbour;
@@ -59,7 +59,8 @@ impl Searcher {
         Self::default()
     }
 
-    /// The `m` rows nearest to `query` among those of its `probes` nearest clusters, ties by lowest place; `without` is left out.
+    /// The `m` rows nearest to `query` among those of its nearest clusters, as far as `breadth` goes and on while there are
+    /// fewer, ties by lowest place; `without` is left out.
     ///
     /// Distances are those of [`crate::lsh::brute_force`], bit for bit: in `f64`, of [`Metric::Cosine`] half the squared one,
     /// for rows of unit length. Takes O(k d + rows in the lists x d / 4) and little more for rows that are near.
@@ -72,13 +73,13 @@ impl Searcher {
         lists: &Lists<'_>,
         metric: Metric,
         query: &[f32],
-        probes: usize,
+        breadth: Breadth,
         m: usize,
         without: Option<u32>,
         found: &mut Vec<Neighbour>,
     ) {
         assert_eq!(query.len(), lists.centroids.dimension(), "a query of another dimension");
-        self.search(lists, query, probes, m, without);
+        self.search(lists, query, breadth, m, without);
         self.give(metric, found);
     }
 
@@ -112,16 +113,31 @@ impl Searcher {
         found.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id)));
     }
 
-    fn search(&mut self, lists: &Lists<'_>, query: &[f32], probes: usize, m: usize, without: Option<u32>) {
+    fn search(&mut self, lists: &Lists<'_>, query: &[f32], breadth: Breadth, m: usize, without: Option<u32>) {
         self.found.clear();
         if m == 0 {
             return;
         }
-        for (cluster, square) in nearest(lists.centroids, query, probes) {
+        let near = nearest(lists.centroids, query, breadth.lists);
+        let farthest = near.first().map_or(0.0, |(_, square)| breadth.farthest(square.sqrt()));
+        let asked = near.len();
+        for (cluster, square) in near {
+            let distance = square.sqrt();
+            if distance > farthest && self.found.len() == m {
+                break;
+            }
             // No row of the list is nearer than this.
-            let least = square.sqrt() - f64::from(lists.radii[cluster as usize]);
+            let least = distance - f64::from(lists.radii[cluster as usize]);
             if least <= self.limit(m) {
                 self.look(lists, query, cluster as usize, m, without);
+            }
+        }
+        if self.found.len() < m {
+            for (cluster, _) in nearest(lists.centroids, query, lists.count()).into_iter().skip(asked) {
+                self.look(lists, query, cluster as usize, m, without);
+                if self.found.len() == m {
+                    break;
+                }
             }
         }
     }

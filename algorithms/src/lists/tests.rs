@@ -8,9 +8,21 @@ use crate::metric::Metric;
 use crate::random::{Purpose, Stream};
 
 /// The slow twin: all rows of the nearest clusters, by distance.
-fn naive(lists: &Lists<'_>, query: &[f32], probes: usize, m: usize, without: Option<u32>) -> Vec<Neighbour> {
-    let clusters: Vec<u32> =
-        crate::kmeans::nearest(lists.centroids, query, probes).into_iter().map(|(cluster, _)| cluster).collect();
+fn naive(lists: &Lists<'_>, query: &[f32], breadth: Breadth, m: usize, without: Option<u32>) -> Vec<Neighbour> {
+    let near = crate::kmeans::nearest(lists.centroids, query, lists.count());
+    let farthest = near.first().map_or(0.0, |(_, first)| breadth.ratio.unwrap_or(f64::INFINITY) * first.sqrt());
+    // Of what is at no distance no multiple is needed.
+    let within = |square: f64| breadth.ratio.is_none() || square.sqrt() <= farthest;
+    let mut clusters = Vec::new();
+    let mut rows = 0;
+    for (rank, (cluster, square)) in near.into_iter().enumerate() {
+        if rows >= m && (rank >= breadth.lists || !within(square)) {
+            break;
+        }
+        clusters.push(cluster);
+        let range = lists.range(cluster as usize);
+        rows += range.len() - usize::from(without.is_some_and(|row| range.contains(&(row as usize))));
+    }
     brute_force(lists.rows(), Metric::Euclidean, query, lists.len())
         .into_iter()
         .filter(|found| Some(found.id) != without)
@@ -25,7 +37,7 @@ proptest! {
     #[test]
     fn same_as_looking_at_every_row_of_the_lists(
         n in 1usize..300, d in 1usize..40, k in 1usize..12, probes in 0usize..14, m in 0usize..25, salt: u64,
-        exponent in -12i32..13, whole: bool, left_out: bool,
+        exponent in -12i32..13, whole: bool, left_out: bool, ratio in prop::option::of(1.0f64..3.0),
     ) {
         let stream = Stream::new(salt, Purpose::Generate, 0);
         let scale = 10f32.powi(exponent);
@@ -53,11 +65,12 @@ proptest! {
                 (0..d).map(|j| number((1 << 20) + query * d + j)).collect()
             };
             let without = left_out.then_some((n / 2) as u32);
-            searcher.nearest(&lists, Metric::Euclidean, &query, probes, m, without, &mut found);
-            prop_assert_eq!(&found, &naive(&lists, &query, probes, m, without));
+            let breadth = Breadth { lists: probes, ratio };
+            searcher.nearest(&lists, Metric::Euclidean, &query, breadth, m, without, &mut found);
+            prop_assert_eq!(&found, &naive(&lists, &query, breadth, m, without));
             let cluster = lists.cluster_of(n / 2);
             searcher.in_cluster(&lists, Metric::Euclidean, &query, cluster, m, without, &mut found);
-            let mut all = naive(&lists, &query, k, n, without);
+            let mut all = naive(&lists, &query, Breadth::lists(k), n, without);
             all.retain(|found| lists.cluster_of(found.id as usize) == cluster);
             all.truncate(m);
             prop_assert_eq!(&found, &all);
@@ -74,31 +87,31 @@ fn all_lists_are_exact_and_few_reach_the_recall() {
     let (mut searcher, mut found) = (Searcher::new(), Vec::new());
     let queries = blobs(200, d, 200, 6);
     for recall in [0.8, 0.95] {
-        let probes = probes_for(&lists, Metric::Euclidean, recall, 10, 200, 1);
-        assert!(probes < k / 2, "{recall}: {probes} lists");
+        let breadth = breadth_for(&lists, Metric::Euclidean, recall, 10, 200, 1);
+        assert!(breadth.lists < k / 2, "{recall}: {breadth:?}");
         let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        assert_eq!(alone.install(|| probes_for(&lists, Metric::Euclidean, recall, 10, 200, 1)), probes);
+        assert_eq!(alone.install(|| breadth_for(&lists, Metric::Euclidean, recall, 10, 200, 1)), breadth);
         let mut hits = 0;
         for query in queries.chunks_exact(d) {
             let truth = brute_force(lists.rows(), Metric::Euclidean, query, 10);
-            searcher.nearest(&lists, Metric::Euclidean, query, k, 10, None, &mut found);
+            searcher.nearest(&lists, Metric::Euclidean, query, Breadth::lists(k), 10, None, &mut found);
             assert_eq!(found, truth);
-            searcher.nearest(&lists, Metric::Euclidean, query, probes, 10, None, &mut found);
+            searcher.nearest(&lists, Metric::Euclidean, query, breadth, 10, None, &mut found);
             hits += found.iter().filter(|found| truth.contains(found)).count();
         }
-        assert!(hits as f64 >= recall * 2000.0, "{recall}: {hits} hits of 2000 in {probes} lists");
+        assert!(hits as f64 >= recall * 2000.0, "{recall}: {hits} hits of 2000 with {breadth:?}");
     }
     // Cosine distances are half the squared ones.
-    searcher.nearest(&lists, Metric::Cosine, &queries[..d], k, 3, None, &mut found);
+    searcher.nearest(&lists, Metric::Cosine, &queries[..d], Breadth::lists(k), 3, None, &mut found);
     assert_eq!(found, brute_force(lists.rows(), Metric::Cosine, &queries[..d], 3));
 }
 
 #[test]
 fn what_cannot_be_sure_takes_all_lists() {
     let owned = ListsBuf::new(Centroids::new(1, vec![0.0, 9.0]), &[0.0, 1.0, 9.0]);
-    assert_eq!(probes_for(&owned.view(), Metric::Euclidean, 1.0, 10, 100, 1), 2);
+    assert_eq!(breadth_for(&owned.view(), Metric::Euclidean, 1.0, 10, 100, 1), Breadth::lists(2));
     let owned = ListsBuf::new(Centroids::new(1, vec![0.0, 9.0]), &[]);
-    assert_eq!(probes_for(&owned.view(), Metric::Euclidean, 0.5, 10, 100, 1), 2);
+    assert_eq!(breadth_for(&owned.view(), Metric::Euclidean, 0.5, 10, 100, 1), Breadth::lists(2));
 }
 
 #[test]

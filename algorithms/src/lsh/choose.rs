@@ -184,7 +184,7 @@ fn trial<F: Family>(
 
 /// What a recall seen in `n` queries is at least, with a one-sided confidence of 95 % (Wilson 1927). No recall varies more
 /// than that of queries that find all or nothing, for which this is made.
-pub(crate) fn sure(recall: f64, n: usize) -> f64 {
+fn sure(recall: f64, n: usize) -> f64 {
     const Z: f64 = 1.645;
     let z2 = Z * Z / n as f64;
     let spread = (recall * (1.0 - recall) / n as f64 + z2 / (4.0 * n as f64)).sqrt();

@@ -36,8 +36,8 @@ mod similar;
 mod stable;
 mod tables;
 
+pub(crate) use choose::pick;
 pub use choose::{Choice, Goal, OutOfReach, choose, sign_families, stable_families};
-pub(crate) use choose::{pick, sure};
 pub use cluster::BucketPartial;
 pub use components::{Components, ParentError};
 pub use family::{Family, Move, Moves};

@@ -30,7 +30,7 @@ pub use output::Output;
 pub(crate) use pods::LABEL_PATTERN;
 pub use pods::{PodTemplate, Resources, TaintEffect, Toleration, TolerationOperator};
 pub use schedule::{ConcurrencyPolicy, Schedule};
-pub use serving::{Autoscaling, Lsh, Serving};
+pub use serving::{Autoscaling, Cache, Lsh, Redis, Serving};
 pub use source::{Columns, Format, InvalidRows, Source};
 pub use store::{SecretReference, Store};
 pub use uri::Uri;

@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Decimal, PodTemplate, RATIO_PATTERN, Resources};
+use super::{Decimal, PodTemplate, RATIO_PATTERN, Resources, SecretReference};
 
 /// Settings of serving.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -51,6 +51,75 @@ pub struct Serving {
     /// are looked for in the nearest clusters. Needs similarItems. Mutable; replaces the pods, one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lsh: Option<Lsh>,
+
+    /// cache sets which answers the pods keep: those that take long, such as similar items. Unset: the defaults of its fields. Mutable;
+    /// replaces the pods, one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
+}
+
+/// Answers that serving pods keep. An answer from the cache is the one that would be computed: a question is known by all its bits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Cache {
+    /// memoryMebibytes is the memory that each pod uses for answers, within resources.memory. Default: 64. From 0, which keeps none, to
+    /// 65536. Unit: MiB. Mutable; replaces the pods, one after the other.
+    #[serde(default = "default_cache_memory")]
+    #[schemars(range(min = 0, max = 65_536))]
+    pub memory_mebibytes: i32,
+
+    /// timeToLiveSeconds is how long an answer is kept. Default: 600. From 1 to 86400. Unit: seconds. Mutable; replaces the pods, one after
+    /// the other.
+    #[serde(default = "default_time_to_live")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub time_to_live_seconds: i32,
+
+    /// redis is a server that speaks Redis' protocol, through which pods share answers. While it does not answer there are fewer hits, and
+    /// nothing else. Unset: answers are not shared. Mutable; replaces the pods, one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Redis>,
+}
+
+/// A server for shared answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Redis {
+    /// host is the server's name or address. Required; 1 to 253 characters. Mutable; replaces the pods, one after the other.
+    #[schemars(length(min = 1, max = 253))]
+    pub host: String,
+
+    /// port is the server's port. Default: 6379. From 1 to 65535. Mutable; replaces the pods, one after the other.
+    #[serde(default = "default_redis_port")]
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: i32,
+
+    /// timeoutMillis is how long an answer is waited for; a server that takes longer is left alone for a while. Default: 5. From 1 to 1000.
+    /// Unit: milliseconds. Mutable; replaces the pods, one after the other.
+    #[serde(default = "default_redis_timeout")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub timeout_millis: i32,
+
+    /// credentialsSecretRef names a Secret in the job's namespace with the keys COTERIE_REDIS_PASSWORD and, unless it is the default user's,
+    /// COTERIE_REDIS_USERNAME. Unset: no login. Mutable; replaces the pods, one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
+    pub credentials_secret_ref: Option<SecretReference>,
+}
+
+fn default_cache_memory() -> i32 {
+    64
+}
+
+fn default_time_to_live() -> i32 {
+    600
+}
+
+fn default_redis_port() -> i32 {
+    6379
+}
+
+fn default_redis_timeout() -> i32 {
+    5
 }
 
 /// Hash tables over the items.
@@ -115,6 +184,7 @@ impl Default for Serving {
             progress_deadline_seconds: default_progress_deadline(),
             similar_items: false,
             lsh: None,
+            cache: None,
         }
     }
 }

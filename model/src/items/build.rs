@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path as LocalPath;
 
-use coterie_algorithms::lists::{Lists, Searcher, Terms, code_length, encode_list, probes_for};
+use coterie_algorithms::lists::{Breadth, Lists, Searcher, Terms, breadth_for, code_length, encode_list};
 use memmap2::MmapMut;
 use object_store::path::Path;
 use rayon::prelude::*;
@@ -18,7 +18,7 @@ use super::{Items, ItemsError};
 use crate::model::Model;
 
 /// Items that are asked for to find out how many lists the recall takes.
-const QUERIES: usize = 300;
+const QUERIES: usize = 1000;
 /// Items whose neighbours tell how far apart near ones are.
 const DISTANCES: usize = 100;
 
@@ -114,7 +114,7 @@ impl<'a> Draft<'a> {
         }
         self.encode();
         self.sort_ids().map_err(failed)?;
-        let probes = self.probes(target)?;
+        let breadth = self.breadth(target)?;
         let wanted = self.options.tables && self.items.rows >= tables::FEWEST;
         let tables = if wanted { Some(self.tables(target)?) } else { None };
         self.map.flush().map_err(failed)?;
@@ -122,7 +122,7 @@ impl<'a> Draft<'a> {
             model: crate::digest(self.model),
             items: self.items.digest(),
             options: self.options,
-            probes,
+            breadth,
             tables,
             sections: self.sections,
         };
@@ -194,10 +194,10 @@ impl<'a> Draft<'a> {
         .map_err(|error| ItemsError::lists(target, error))
     }
 
-    fn probes(&self, target: &LocalPath) -> Result<usize, ItemsError> {
+    fn breadth(&self, target: &LocalPath) -> Result<Breadth, ItemsError> {
         let lists = self.lists(target)?;
         let seed = self.model.training.seed;
-        Ok(probes_for(&lists, self.model.metric, self.options.recall, NEIGHBOURS, QUERIES, seed))
+        Ok(breadth_for(&lists, self.model.metric, self.options.recall, NEIGHBOURS, QUERIES, seed))
     }
 
     fn tables(&mut self, target: &LocalPath) -> Result<tables::TablesInfo, ItemsError> {
@@ -207,7 +207,8 @@ impl<'a> Draft<'a> {
         let asked = n.min(DISTANCES);
         let mut distances = 0.0;
         for row in (0..asked).map(|i| i * n / asked) {
-            searcher.nearest(&lists, metric, lists.row(row), lists.count(), NEIGHBOURS, Some(row as u32), &mut found);
+            let all = Breadth::lists(lists.count());
+            searcher.nearest(&lists, metric, lists.row(row), all, NEIGHBOURS, Some(row as u32), &mut found);
             distances += found.last().map_or(0.0, |last| last.distance);
         }
         // Where most rows are equal any width will do.

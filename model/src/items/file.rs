@@ -13,13 +13,14 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
+use coterie_algorithms::lists::Breadth;
 use serde::{Deserialize, Serialize};
 
 use super::index::Options;
 use super::tables::TablesInfo;
 
 /// What the file ends with.
-const MAGIC: &[u8; 16] = b"coterie items 1\n";
+const MAGIC: &[u8; 16] = b"coterie items 2\n";
 const TAIL: usize = 8 + 32 + MAGIC.len();
 /// Longest footer.
 const FOOTER_CAP: usize = 1 << 20;
@@ -35,8 +36,8 @@ pub(super) struct Footer {
     /// Digest of the items.
     pub(super) items: String,
     pub(super) options: Options,
-    /// Lists to look into for the recall asked for.
-    pub(super) probes: usize,
+    /// How far a search goes for the recall asked for.
+    pub(super) breadth: Breadth,
     pub(super) tables: Option<TablesInfo>,
     pub(super) sections: Sections,
 }

@@ -6,7 +6,7 @@ use std::path::{Path as LocalPath, PathBuf};
 use std::sync::Arc;
 
 use coterie_algorithms::kmeans::Centroids;
-use coterie_algorithms::lists::{Lists, ListsError};
+use coterie_algorithms::lists::{Breadth, Lists, ListsError};
 use memmap2::Mmap;
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -39,8 +39,9 @@ pub struct ItemIndex {
     codes: Column<i8>,
     ids: IdColumns,
     by_id: Column<u32>,
-    probes: usize,
+    breadth: Breadth,
     tables: Option<ItemTables>,
+    identity: String,
 }
 
 #[derive(Debug)]
@@ -98,7 +99,7 @@ impl ItemIndex {
         let bytes =
             map(&opened).map_err(|source| ItemsError::File { action: "read", file: file.to_owned(), source })?;
         let index = |what: String| ItemsError::index(file, what);
-        let Footer { model: digest, items, options: found, probes, tables, sections } =
+        let Footer { model: digest, items, options: found, breadth, tables, sections } =
             footer(&bytes).map_err(index)?;
         let wanted = model.items.as_ref().map(super::Items::digest);
         if digest != crate::digest(model) || Some(items) != wanted || found != options {
@@ -117,8 +118,9 @@ impl ItemIndex {
                 }
             },
             by_id: column(&bytes, &sections.by_id).map_err(index)?,
-            probes,
+            breadth,
             tables: None,
+            identity: format!("{} {breadth:?}", identity(model, options)),
         };
         let n = index.lists(&model.centroids).map_err(|error| ItemsError::lists(file, error))?.len();
         index.check(n).map_err(|what| ItemsError::index(file, what))?;
@@ -152,9 +154,14 @@ impl ItemIndex {
         self.len() == 0
     }
 
-    /// Lists to look into for the recall asked for.
-    pub fn probes(&self) -> usize {
-        self.probes
+    /// Equal where the same items are found by the same ways.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// How far a search goes from list to list for the recall asked for.
+    pub fn breadth(&self) -> Breadth {
+        self.breadth
     }
 
     /// The hash tables, where they were asked for.
@@ -215,9 +222,14 @@ fn column<T: bytemuck::AnyBitPattern>(map: &Arc<Mmap>, range: &Range<u64>) -> Re
     super::tables::column(map, range)
 }
 
+/// All that an index depends on.
+fn identity(model: &Model, options: Options) -> String {
+    let items = model.items.as_ref().map(super::Items::digest).unwrap_or_default();
+    format!("{} {items} {} {}", crate::digest(model), options.recall, options.tables)
+}
+
 /// The file of an index: named after all that it depends on.
 fn file_of(model: &Model, directory: &LocalPath, options: Options) -> PathBuf {
-    let items = model.items.as_ref().map(super::Items::digest).unwrap_or_default();
-    let all = format!("{} {items} {} {}", crate::digest(model), options.recall, options.tables);
+    let all = identity(model, options);
     directory.join(format!("{}-{}.items", model.version, &blake3::hash(all.as_bytes()).to_hex()[..16]))
 }

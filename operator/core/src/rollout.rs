@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use coterie_crds::names::{annotation, label, reason};
-use coterie_crds::run::ServeConfig;
-use coterie_crds::spec::Serving;
+use coterie_crds::run::{CacheConfig, RedisConfig, ServeConfig};
+use coterie_crds::spec::{Cache, Redis, Serving};
 use coterie_crds::status::{ModelStatus, ServingStatus};
 use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
@@ -129,6 +129,7 @@ fn candidate(context: &Context<'_>, serving: &Serving, model: &ModelStatus, repl
         digest: model.digest.clone(),
         store: store.map(resolved_store).unwrap_or_default(),
         items: context.spec.as_ref().ok().and_then(|spec| spec.resolved.items),
+        cache: serving.cache.as_ref().map(cache_config),
     };
     let config = build::serve_config(owner, &model.version, &config);
     let config = existing.filter(|_| frozen).cloned().unwrap_or(config);
@@ -136,7 +137,10 @@ fn candidate(context: &Context<'_>, serving: &Serving, model: &ModelStatus, repl
     if named(&context.children.config_maps, &name).is_none() {
         todo.create(config);
     }
-    let credentials = build::credentials(job);
+    let mut credentials = build::credentials(job);
+    let redis = serving.cache.as_ref().and_then(|cache| cache.redis.as_ref());
+    credentials
+        .extend(redis.and_then(|redis| redis.credentials_secret_ref.as_ref()).map(|secret| secret.name.as_str()));
     let replica = Replica { owner, version: &model.version, serving, credentials: &credentials, config: &name };
     let observed = deployment_of(context, &model.version);
     let wanted = build::deployment(&replica, replicas, observed, frozen, context.settings);
@@ -145,6 +149,19 @@ fn candidate(context: &Context<'_>, serving: &Serving, model: &ModelStatus, repl
     }
     todo.apply(observed, wanted);
     name
+}
+
+fn cache_config(cache: &Cache) -> CacheConfig {
+    let Cache { memory_mebibytes, time_to_live_seconds, redis } = cache;
+    CacheConfig {
+        bytes: u64::from(memory_mebibytes.unsigned_abs()) << 20,
+        time_to_live_seconds: u64::from(time_to_live_seconds.unsigned_abs()),
+        redis: redis.as_ref().map(|Redis { host, port, timeout_millis, credentials_secret_ref: _ }| RedisConfig {
+            host: host.clone(),
+            port: u16::try_from(*port).unwrap_or_default(),
+            timeout_millis: u64::from(timeout_millis.unsigned_abs()),
+        }),
+    }
 }
 
 fn same_scheme(job: &coterie_crds::ClusteringJob) -> bool {

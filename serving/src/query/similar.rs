@@ -1,7 +1,7 @@
 //! Items similar to an item or to a vector.
 
 use super::{QueryError, Served, features, matrix};
-use coterie_algorithms::lists;
+use coterie_algorithms::lists::{self, Breadth};
 use coterie_algorithms::lsh::Neighbour;
 use coterie_model::RowId;
 use coterie_model::items::{ItemIndex, TablesSearcher};
@@ -130,7 +130,7 @@ pub fn similar_cost(served: &Served, method: Method) -> usize {
     let Some(items) = &served.items else { return 0 };
     let (n, k) = (items.index.len(), served.model().n_clusters());
     let rows = match method {
-        Method::Lists => (n / k.max(1)).saturating_mul(items.index.probes()),
+        Method::Lists => (n / k.max(1)).saturating_mul(items.index.breadth().lists),
         // What buckets hold is not known beforehand.
         Method::Tables => items.index.tables().map_or(0, |tables| 64 * tables.probes()),
         Method::Exact => n,
@@ -184,10 +184,10 @@ pub fn similar(served: &Served, question: &Similar) -> Result<Vec<SimilarItem>, 
                 found.truncate(count);
             }
             (Method::Exact, None, _) => {
-                searcher.nearest(&lists, model.metric, &query, clusters, count, without, found);
+                searcher.nearest(&lists, model.metric, &query, Breadth::lists(clusters), count, without, found);
             }
             (Method::Lists | Method::Tables, None, _) => {
-                searcher.nearest(&lists, model.metric, &query, items.index.probes(), count, without, found);
+                searcher.nearest(&lists, model.metric, &query, items.index.breadth(), count, without, found);
             }
         }
         let answer = found.iter().map(|found| SimilarItem {

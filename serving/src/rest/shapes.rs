@@ -387,7 +387,7 @@ impl<'a> ModelReply<'a> {
             metrics: &training.metrics,
             items: served.items().map(|items| ItemsReply {
                 count: items.len(),
-                lists: items.probes(),
+                lists: items.breadth().lists,
                 tables: items.tables().map_or(0, ItemTables::count),
             }),
         }
