@@ -10,6 +10,7 @@ use crate::settings::Settings;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// State of a server.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct App {
     pub(crate) admission: Admission,
     pub(crate) compute: Compute,
     cache: Cache,
+    /// One permit for each stream that may be open.
+    pub(crate) streams: Arc<Semaphore>,
     ready: AtomicBool,
 }
 
@@ -29,6 +32,7 @@ impl App {
             admission: Admission::new(settings.max_in_flight, settings.max_bytes_in_flight),
             compute: Compute::new(settings.compute_threads),
             cache: Cache::new(&settings.cache, Arc::clone(&metrics)),
+            streams: Arc::new(Semaphore::new(settings.max_streams)),
             settings,
             hot,
             metrics,

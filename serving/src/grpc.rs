@@ -1,6 +1,8 @@
 //! gRPC: `coterie.v1.Query`, and beside it the Open Inference Protocol and the standard health and reflection services. Only
 //! spelling happens here.
 
+mod stream;
+
 use crate::app::App;
 use crate::gate::{self, Gate};
 use crate::metrics::Protocol;
@@ -24,7 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -36,6 +38,8 @@ const HEALTH_NAMES: [&str; 3] = ["", "coterie.v1.Query", "inference.GRPCInferenc
 
 struct Service {
     app: Arc<App>,
+    /// Turns true when the server stops.
+    stop: watch::Receiver<bool>,
 }
 
 /// The services, and the reporter of their health, which says that they serve. Streams end when `stop` turns true, except
@@ -47,7 +51,8 @@ pub(crate) async fn router(app: Arc<App>, stop: watch::Receiver<bool>) -> (axum:
     }
     let limit = app.settings.max_body_bytes.saturating_add(ENVELOPE_BYTES);
     let gate = Gate { app: Arc::clone(&app), protocol: Protocol::Grpc };
-    let query = QueryServer::new(Service { app: Arc::clone(&app) }).max_decoding_message_size(limit);
+    let query =
+        QueryServer::new(Service { app: Arc::clone(&app), stop: stop.clone() }).max_decoding_message_size(limit);
     let inference = oip::grpc::service(app).max_decoding_message_size(limit);
     let routes = Routes::new(health_service).add_service(query).add_service(inference);
     let router = reflection::add(routes)
@@ -86,22 +91,6 @@ impl Service {
             confidence: assignment.confidence,
         });
         Ok(AssignResponse { assignment, model_version: served.version().to_owned() })
-    }
-
-    async fn answer_assign_batch(&self, request: AssignBatchRequest) -> Result<AssignBatchResponse, QueryError> {
-        let AssignBatchRequest { vectors, model_version } = request;
-        let served = self.app.served(&model_version)?;
-        let vectors = vectors.ok_or(QueryError::Empty)?;
-        let most = self.app.settings.max_rows;
-        let matrix = Matrix::from_bytes(served.model(), vectors.dimension, vectors.data, most)?;
-        let assignments = self.app.assign(&served, matrix, false).await?;
-        Ok(AssignBatchResponse {
-            clusters: assignments.iter().map(|assignment| signed(assignment.cluster)).collect(),
-            distances: assignments.iter().map(|assignment| assignment.distance).collect(),
-            margins: assignments.iter().map(|assignment| assignment.margin).collect(),
-            confidences: assignments.iter().map(|assignment| assignment.confidence).collect(),
-            model_version: served.version().to_owned(),
-        })
     }
 
     async fn answer_nearest(&self, request: NearestClustersRequest) -> Result<NearestClustersResponse, QueryError> {
@@ -253,7 +242,17 @@ impl Query for Service {
         &self,
         request: Request<AssignBatchRequest>,
     ) -> Result<Response<AssignBatchResponse>, Status> {
-        reply(self.answer_assign_batch(request.into_inner()).await)
+        reply(answer_assign_batch(&self.app, request.into_inner()).await)
+    }
+
+    type AssignStreamStream = stream::Answers;
+
+    async fn assign_stream(
+        &self,
+        request: Request<Streaming<AssignBatchRequest>>,
+    ) -> Result<Response<Self::AssignStreamStream>, Status> {
+        let answers = stream::answers(Arc::clone(&self.app), request.into_inner(), self.stop.clone());
+        Ok(Response::new(answers.map_err(|error| status::grpc(&error))?))
     }
 
     async fn nearest_clusters(
@@ -295,6 +294,23 @@ impl Query for Service {
     async fn get_model(&self, _request: Request<GetModelRequest>) -> Result<Response<GetModelResponse>, Status> {
         reply(Ok(self.answer_model()))
     }
+}
+
+/// The nearest cluster of each row of a batch.
+async fn answer_assign_batch(app: &App, request: AssignBatchRequest) -> Result<AssignBatchResponse, QueryError> {
+    let AssignBatchRequest { vectors, model_version } = request;
+    let served = app.served(&model_version)?;
+    let vectors = vectors.ok_or(QueryError::Empty)?;
+    let most = app.settings.max_rows;
+    let matrix = Matrix::from_bytes(served.model(), vectors.dimension, vectors.data, most)?;
+    let assignments = app.assign(&served, matrix, false).await?;
+    Ok(AssignBatchResponse {
+        clusters: assignments.iter().map(|assignment| signed(assignment.cluster)).collect(),
+        distances: assignments.iter().map(|assignment| assignment.distance).collect(),
+        margins: assignments.iter().map(|assignment| assignment.margin).collect(),
+        confidences: assignments.iter().map(|assignment| assignment.confidence).collect(),
+        model_version: served.version().to_owned(),
+    })
 }
 
 pub(crate) fn reply<T>(answer: Result<T, QueryError>) -> Result<Response<T>, Status> {

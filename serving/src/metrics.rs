@@ -31,6 +31,7 @@ pub(crate) enum Protocol {
 pub(crate) enum Endpoint {
     Assign,
     AssignBatch,
+    AssignStream,
     NearestClusters,
     SimilarItems,
     ListClusters,
@@ -222,6 +223,7 @@ impl Endpoint {
             Protocol::Grpc => match path.rsplit_once('/') {
                 Some(("/coterie.v1.Query", "Assign")) => Self::Assign,
                 Some(("/coterie.v1.Query", "AssignBatch")) => Self::AssignBatch,
+                Some(("/coterie.v1.Query", "AssignStream")) => Self::AssignStream,
                 Some(("/coterie.v1.Query", "NearestClusters")) => Self::NearestClusters,
                 Some(("/coterie.v1.Query", "SimilarItems")) => Self::SimilarItems,
                 Some(("/coterie.v1.Query", "ListClusters")) => Self::ListClusters,
@@ -266,9 +268,14 @@ impl Endpoint {
             | Self::GetModel
             | Self::Infer
             | Self::ModelMetadata => true,
-            Self::ServerMetadata | Self::Health | Self::Metrics | Self::OpenApi | Self::Reflection | Self::Other => {
-                false
-            }
+            // Each of its batches is bounded, and so is the number of streams.
+            Self::AssignStream
+            | Self::ServerMetadata
+            | Self::Health
+            | Self::Metrics
+            | Self::OpenApi
+            | Self::Reflection
+            | Self::Other => false,
         }
     }
 
@@ -276,6 +283,7 @@ impl Endpoint {
         match self {
             Self::Assign => "assign",
             Self::AssignBatch => "assign_batch",
+            Self::AssignStream => "assign_stream",
             Self::NearestClusters => "nearest_clusters",
             Self::SimilarItems => "similar_items",
             Self::ListClusters => "list_clusters",

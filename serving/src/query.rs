@@ -17,6 +17,7 @@ pub use clusters::{ClusterView, Page, cluster, clusters};
 pub use error::QueryError;
 pub use map::{Map, MapItem, Place, map};
 pub use matrix::Matrix;
+pub(crate) use matrix::check_dimension;
 pub(crate) use shares::Shares;
 pub use shares::Traffic;
 pub use similar::{DEFAULT_ITEMS, Like, MOST_ITEMS, Method, Similar, SimilarItem, method, similar, similar_cost};

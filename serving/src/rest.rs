@@ -3,6 +3,7 @@
 //! Every error is `{"error": "..."}`. `POST /v1/assign` takes one vector or several and answers in the same shape for both:
 //! `assignments` has one entry per vector.
 
+mod arrow;
 pub(crate) mod body;
 mod numbers;
 mod shapes;
@@ -79,6 +80,10 @@ pub(crate) fn refuse(error: &QueryError) -> Response {
 }
 
 async fn assign(State(app): State<Arc<App>>, request: Request) -> Reply {
+    let media = request.headers().get(header::CONTENT_TYPE);
+    if media.is_some_and(|media| media.as_bytes().eq_ignore_ascii_case(arrow::MEDIA_TYPE.as_bytes())) {
+        return assign_columns(&app, request).await;
+    }
     let body: AssignBody = body::parse(&app, request).await?;
     let AssignBody { vector, vectors, model_version } = body;
     let served = app.served(model_version.as_deref().unwrap_or_default())?;
@@ -98,6 +103,20 @@ async fn assign(State(app): State<Arc<App>>, request: Request) -> Reply {
     let reply = move || spell(&AssignReply { model_version: served.version(), assignments: &assignments });
     let body = if large { app.compute.offload(reply).await? } else { reply() };
     Ok(json(body?))
+}
+
+/// As [`assign`], of an Arrow stream and with one; the model version may be named in the query.
+async fn assign_columns(app: &Arc<App>, request: Request) -> Reply {
+    let VersionQuery { model_version } = parameter(Query::try_from_uri(request.uri()))?;
+    let served = app.served(model_version.as_deref().unwrap_or_default())?;
+    let bytes = body::read(app, request).await?;
+    let (model, most) = (Arc::clone(&served), app.settings.max_rows);
+    let matrix = body::digest(app, bytes, move |bytes| arrow::decode(model.model(), bytes, most)).await?;
+    let assignments = app.assign(&served, matrix, false).await?;
+    let large = assignments.len() > SPELT_AT_ONCE;
+    let reply = move || arrow::encode(served.version(), &assignments);
+    let body = if large { app.compute.offload(reply).await? } else { reply() };
+    Ok(([(header::CONTENT_TYPE, arrow::MEDIA_TYPE)], body?).into_response())
 }
 
 async fn nearest_clusters(State(app): State<Arc<App>>, request: Request) -> Reply {

@@ -12,6 +12,8 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// Bytes of all bodies in flight together; a request that would exceed it is refused with 429. Default 256 MiB.
     pub max_bytes_in_flight: usize,
+    /// Streams of batches open at once; more are refused with `RESOURCE_EXHAUSTED`. Each holds one batch at a time. Default 16.
+    pub max_streams: usize,
     /// Most rows in one request. Default 65,536.
     pub max_rows: usize,
     /// Connections held open on each listener; more wait in the kernel's queue. Default 4,096.
@@ -38,6 +40,7 @@ impl Default for Settings {
             max_in_flight: 256,
             max_body_bytes: 32 << 20,
             max_bytes_in_flight: 256 << 20,
+            max_streams: 16,
             max_rows: 65_536,
             max_connections: 4_096,
             idle_timeout: Duration::from_secs(60),

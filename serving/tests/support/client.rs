@@ -46,6 +46,11 @@ pub(crate) async fn send(address: SocketAddr, method: &str, path: &str, body: Ve
     send_with(address, method, path, &[], body).await
 }
 
+/// With a body of a content type.
+pub(crate) async fn send_as(address: SocketAddr, method: &str, path: &str, media: &str, body: Vec<u8>) -> Reply {
+    send_with(address, method, path, &[("content-type", media.to_owned())], body).await
+}
+
 pub(crate) async fn send_with(
     address: SocketAddr,
     method: &str,
