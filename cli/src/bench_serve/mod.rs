@@ -94,8 +94,8 @@ pub(crate) struct BenchServe {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Write the report as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[arg(long = "json", value_name = "FILE")]
+    report: Option<PathBuf>,
     #[command(flatten)]
     store: StoreOptions,
 }
@@ -116,10 +116,10 @@ impl BenchServe {
             .enable_all()
             .build()
             .map_err(|error| Failure::transient(format!("start the runtime: {error}")))?;
-        let json = self.json.clone();
+        let path = self.report.clone();
         let report = runtime.block_on(self.measure())?;
         report.print();
-        if let Some(path) = json {
+        if let Some(path) = path {
             let text = serde_json::to_string_pretty(&report)
                 .map_err(|error| Failure::transient(format!("spell the report: {error}")))?;
             std::fs::write(&path, text + "\n")
