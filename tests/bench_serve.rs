@@ -53,17 +53,23 @@ fn every_request_is_answered_and_counted() {
             let model = json!({"name": "digits", "version": "v1", "dimension": 64, "clusters": 10});
             assert_eq!(report["model"], model);
             assert_eq!(report["mode"]["open"]["rate"], json!(200.0), "{report}");
-            assert_eq!((&report["sent"], &report["answered"], &report["failed"]), (&json!(200), &json!(200), &json!(0)));
+            assert_eq!(
+                (&report["sent"], &report["answered"], &report["failed"]),
+                (&json!(200), &json!(200), &json!(0))
+            );
             assert_eq!(report["versions"], json!({"v1": 200}));
             assert_eq!(report["failures"], json!({}));
-            let figure = |path: &str| report.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path} in {report}"));
+            let figure = |path: &str| {
+                report.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path} in {report}"))
+            };
             let seconds = figure("/seconds");
             // The last is due at 995 ms.
             assert!(seconds > 0.99, "{report}");
             assert!((figure("/achievedRate") * seconds - 200.0).abs() < 1e-6, "{report}");
             let rows = batch.parse::<f64>().unwrap();
             assert!((figure("/rowsPerSecond") - rows * figure("/achievedRate")).abs() < 1e-6, "{report}");
-            let quantiles = ["p50", "p90", "p95", "p99", "p99.9", "max"].map(|name| figure(&format!("/latency/{name}")));
+            let quantiles =
+                ["p50", "p90", "p95", "p99", "p99.9", "max"].map(|name| figure(&format!("/latency/{name}")));
             assert!(quantiles[0] > 0.0 && quantiles.is_sorted(), "{report}");
             assert!(figure("/service/max") <= figure("/latency/max"), "{report}");
             assert!(figure("/bytesSent") > 200.0 * rows * 64.0 && figure("/bytesReceived") > 0.0, "{report}");

@@ -4,7 +4,7 @@
 mod support;
 
 use coterie_model::items::Options;
-use coterie_protocol::query::{AssignRequest, GetModelRequest};
+use coterie_protocol::query::{AssignRequest, GetModelRequest, ListClustersRequest};
 use coterie_serving::Settings;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::Request;
@@ -328,7 +328,7 @@ async fn headers_without_end_are_refused() {
     while pieces < 10_000 && write.write_all(&frame(frames::CONTINUATION, 0, 1, &more)).await.is_ok() {
         pieces += 1;
     }
-    assert!(pieces < 10_000, "headers of {} MiB were taken", pieces * more.len() >> 20);
+    assert!(pieces < 10_000, "headers of {} MiB were taken", (pieces * more.len()) >> 20);
     tokio::time::timeout(PATIENCE, said).await.expect("the connection ends").unwrap();
     assert!(watch.grown() < 64, "{} MiB", watch.grown());
     watch.end(&server).await;
@@ -337,7 +337,11 @@ async fn headers_without_end_are_refused() {
 type Body = http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>;
 
 /// Sends a body to a gRPC call and gives the status of the answer.
-async fn status(sender: &hyper::client::conn::http2::SendRequest<Body>, headers: &[(&str, &str)], body: Body) -> String {
+async fn status(
+    sender: &hyper::client::conn::http2::SendRequest<Body>,
+    headers: &[(&str, &str)],
+    body: Body,
+) -> String {
     let mut request = Request::builder()
         .method("POST")
         .uri("http://localhost/coterie.v1.Query/AssignBatch")
@@ -427,11 +431,8 @@ async fn promised_messages_take_no_memory_until_they_come() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_nobody_reads_are_bounded() {
     let watch = Watch::begin().await;
-    let settings = Settings {
-        max_bytes_in_flight: 64 << 20,
-        answer_timeout: Duration::from_secs(2),
-        ..Settings::default()
-    };
+    let settings =
+        Settings { max_bytes_in_flight: 64 << 20, answer_timeout: Duration::from_secs(2), ..Settings::default() };
     let server = start_with(models::large(4_096, 512), settings).await;
     let before = resident();
     let mut deaf = Vec::new();
@@ -454,5 +455,40 @@ async fn answers_that_nobody_reads_are_bounded() {
     })
     .await;
     drop(deaf);
+    watch.end(&server).await;
+}
+
+/// A caller who reads slowly but reads gets all of a large answer, over both protocols.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_answers_arrive_whole() {
+    let watch = Watch::begin().await;
+    let server = start(models::large(4_096, 128)).await;
+    let mut stream = TcpStream::connect(server.http).await.unwrap();
+    let head = "GET /v1/clusters?limit=4096&centroids=true HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut said = Vec::new();
+    let mut sip = vec![0; 300_000];
+    loop {
+        let count = stream.read(&mut sip).await.unwrap();
+        if count == 0 {
+            break;
+        }
+        said.extend_from_slice(&sip[..count]);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let said = String::from_utf8(said).unwrap();
+    let (head, body) = said.split_once("\r\n\r\n").unwrap();
+    assert!(body.len() > 4 << 20, "{} bytes are not many", body.len());
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    let rest = body["clusters"].as_array().unwrap();
+    let request = ListClustersRequest { limit: 4_096, with_centroids: true, ..ListClustersRequest::default() };
+    let mut client = server.client().await.max_decoding_message_size(16 << 20);
+    let grpc = client.list_clusters(request).await.unwrap().into_inner().clusters;
+    assert_eq!((rest.len(), grpc.len()), (4_096, 4_096));
+    for (rest, grpc) in rest.iter().zip(grpc) {
+        let centroid: Vec<f32> = serde_json::from_value(rest["centroid"].clone()).unwrap();
+        assert_eq!(centroid, grpc.centroid);
+    }
     watch.end(&server).await;
 }

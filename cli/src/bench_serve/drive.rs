@@ -83,7 +83,12 @@ pub(super) async fn open_loop(
 }
 
 /// Keeps each lane busy for so long.
-pub(super) async fn closed_loop(lanes: Vec<Lane>, load: Load<'_>, duration: Duration, mut record: Record) -> io::Result<Record> {
+pub(super) async fn closed_loop(
+    lanes: Vec<Lane>,
+    load: Load<'_>,
+    duration: Duration,
+    mut record: Record,
+) -> io::Result<Record> {
     let mut pacer = Pacer::new()?;
     let start = Instant::now();
     let end = start + duration;

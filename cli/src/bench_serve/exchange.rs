@@ -64,7 +64,8 @@ pub(super) fn lanes(target: &Rc<Target>, connections: usize, lanes: usize) -> Ve
         Protocol::Rest => (0..lanes).map(|_| Lane::Http1 { target: Rc::clone(target), sender: None }).collect(),
         Protocol::Grpc => {
             let connection = || Rc::new(Multiplexed { target: Rc::clone(target), sender: Mutex::new(None) });
-            let connections: Vec<_> = std::iter::repeat_with(connection).take(connections.clamp(1, lanes.max(1))).collect();
+            let connections: Vec<_> =
+                std::iter::repeat_with(connection).take(connections.clamp(1, lanes.max(1))).collect();
             connections.iter().cycle().take(lanes).map(|connection| Lane::Http2(Rc::clone(connection))).collect()
         }
     }

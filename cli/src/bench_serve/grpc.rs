@@ -26,7 +26,12 @@ const MODEL: &str = "/coterie.v1.Query/GetModel";
 const PREFIX: usize = 5;
 
 /// A request about vectors.
-pub(super) fn ask(target: &Target, question: Question, vectors: &[f32], dimension: usize) -> Result<Ask, hyper::http::Error> {
+pub(super) fn ask(
+    target: &Target,
+    question: Question,
+    vectors: &[f32],
+    dimension: usize,
+) -> Result<Ask, hyper::http::Error> {
     let Question { query, count, batch } = question;
     let model_version = String::new();
     let vector = || vectors.to_vec();
@@ -42,7 +47,8 @@ pub(super) fn ask(target: &Target, question: Question, vectors: &[f32], dimensio
             (NEAREST, NearestClustersRequest { vector: vector(), count, model_version }.encode_to_vec())
         }
         (Query::Similar, _) => {
-            let request = SimilarItemsRequest { vector: vector(), count, model_version, ..SimilarItemsRequest::default() };
+            let request =
+                SimilarItemsRequest { vector: vector(), count, model_version, ..SimilarItemsRequest::default() };
             (SIMILAR, request.encode_to_vec())
         }
     };

@@ -157,9 +157,7 @@ impl BenchServe {
                 (Mode::Closed { concurrency }, bench.closed(concurrency, self.duration).await?)
             }
             (None, true) => bench.saturation(self.rate, self.duration, self.bound, &mut steps).await?,
-            (None, false) => {
-                (Mode::Open { rate: self.rate, connections }, bench.open(self.rate, self.duration).await?)
-            }
+            (None, false) => (Mode::Open { rate: self.rate, connections }, bench.open(self.rate, self.duration).await?),
         };
         let ModelInfo { name, version, dimension, clusters } = model;
         Ok(Report {
@@ -267,7 +265,10 @@ impl Bench {
             let Measurement { achieved_rate, failed, latency, .. } = measurement;
             let held = failed == 0 && achieved_rate >= HELD_SHARE * rate && latency.p99 <= bound_milliseconds;
             let verdict = if held { "held" } else { "not held" };
-            eprintln!("{rate:.0} requests/s: {verdict}: {achieved_rate:.0} answered, {failed} failed, p99 {:.3} ms", latency.p99);
+            eprintln!(
+                "{rate:.0} requests/s: {verdict}: {achieved_rate:.0} answered, {failed} failed, p99 {:.3} ms",
+                latency.p99
+            );
             steps.push(Step { rate, achieved_rate, p99: latency.p99, failed, held });
             search.note(rate, held);
             if held {

@@ -74,8 +74,18 @@ impl Report {
 
     fn totals(&self) -> Table {
         let Self { url, protocol, model, query, batch, mode, measurement, steps: _ } = self;
-        let Measurement { seconds, sent, answered, failed, versions, achieved_rate, rows_per_second, bytes_sent, bytes_received, .. } =
-            measurement;
+        let Measurement {
+            seconds,
+            sent,
+            answered,
+            failed,
+            versions,
+            achieved_rate,
+            rows_per_second,
+            bytes_sent,
+            bytes_received,
+            ..
+        } = measurement;
         let Model { name, version, dimension, clusters } = model;
         let versions: Vec<_> = versions.iter().map(|(version, count)| format!("{version} ({count})")).collect();
         let vectors = if *batch == 1 { "one vector".to_owned() } else { format!("{batch} vectors") };
@@ -84,7 +94,10 @@ impl Report {
             ("model", format!("{name} {version}, {clusters} clusters of {dimension} columns")),
             ("requests", format!("{query} of {vectors}, {}", mode.describe())),
             ("sent", format!("{sent} in {seconds:.2} s")),
-            ("answered", format!("{answered}, by {}", if versions.is_empty() { "none".to_owned() } else { versions.join(", ") })),
+            (
+                "answered",
+                format!("{answered}, by {}", if versions.is_empty() { "none".to_owned() } else { versions.join(", ") }),
+            ),
             ("failed", failed.to_string()),
             ("achieved", format!("{achieved_rate:.1} requests/s, {rows_per_second:.1} vectors/s")),
             ("bodies", format!("{} sent, {} received", size::render(*bytes_sent), size::render(*bytes_received))),

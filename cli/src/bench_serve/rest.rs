@@ -39,7 +39,12 @@ struct ErrorReply {
 }
 
 /// A request about vectors.
-pub(super) fn ask(target: &Target, question: Question, vectors: &[f32], dimension: usize) -> Result<Ask, hyper::http::Error> {
+pub(super) fn ask(
+    target: &Target,
+    question: Question,
+    vectors: &[f32],
+    dimension: usize,
+) -> Result<Ask, hyper::http::Error> {
     let Question { query, count, batch } = question;
     let (path, count) = match query {
         Query::Assign => ("/v1/assign", None),
@@ -93,8 +98,8 @@ fn version(start: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::target::Protocol;
+    use super::*;
     use http_body_util::BodyExt;
     use hyper::Response;
     use serde_json::{Value, json};

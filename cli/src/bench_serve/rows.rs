@@ -23,7 +23,12 @@ pub(super) struct Rows {
 impl Rows {
     /// The first rows of a source, at least `wanted` if it has them. `vector` names the column with the vector; otherwise all
     /// numeric columns form it.
-    pub(super) async fn read(uri: String, vector: Option<String>, store: Store, wanted: usize) -> Result<Self, DataError> {
+    pub(super) async fn read(
+        uri: String,
+        vector: Option<String>,
+        store: Store,
+        wanted: usize,
+    ) -> Result<Self, DataError> {
         let columns = Columns { vector, ..Columns::default() };
         let source = Source { uri, format: None, columns, store, invalid_rows: InvalidRows::Drop };
         let plan = Arc::new(plan::plan(&source).await?);
@@ -45,8 +50,7 @@ impl Rows {
 
     /// Seeded vectors around some centres, as `coterie generate` makes them.
     pub(super) fn made(dimension: usize, wanted: usize, seed: u64) -> Self {
-        let blobs =
-            Blobs { rows: wanted as u64, dimension, clusters: BLOBS, noise: 0.0, deviation: 1.0, seed };
+        let blobs = Blobs { rows: wanted as u64, dimension, clusters: BLOBS, noise: 0.0, deviation: 1.0, seed };
         let (values, _) = blobs.rows(0, wanted);
         Self { values, dimension }
     }

@@ -119,8 +119,10 @@ impl Drop for Replica {
 
 /// Writes rows as .npy, for programs that read that.
 pub(crate) fn write_npy(path: &Path, values: &[f32], columns: usize) -> Result<()> {
-    let mut header =
-        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {columns}), }}", values.len() / columns.max(1));
+    let mut header = format!(
+        "{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {columns}), }}",
+        values.len() / columns.max(1)
+    );
     // With ten bytes before it and a line feed behind, values begin at a multiple of 64 bytes.
     header.push_str(&" ".repeat(63 - (10 + header.len()) % 64));
     header.push('\n');

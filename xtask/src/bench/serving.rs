@@ -42,14 +42,8 @@ pub(crate) enum What {
     BatchKernel,
 }
 
-const ALL: [What; 6] = [
-    What::LoneRest,
-    What::LoneGrpc,
-    What::SaturationRest,
-    What::SaturationGrpc,
-    What::BatchGrpc,
-    What::BatchKernel,
-];
+const ALL: [What; 6] =
+    [What::LoneRest, What::LoneGrpc, What::SaturationRest, What::SaturationGrpc, What::BatchGrpc, What::BatchKernel];
 
 /// One run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -200,9 +194,8 @@ impl Line {
 
     fn rows_per_second(&self) -> f64 {
         match self.what {
-            What::BatchKernel => {
-                serde_json::from_value::<Figures>(self.report.clone()).map_or(f64::NAN, |figures| figures.rows_per_second)
-            }
+            What::BatchKernel => serde_json::from_value::<Figures>(self.report.clone())
+                .map_or(f64::NAN, |figures| figures.rows_per_second),
             _ => self.figure("/rowsPerSecond"),
         }
     }
@@ -210,17 +203,18 @@ impl Line {
 
 /// Tables of the medians over all rounds.
 pub(crate) fn markdown(lines: &[Line]) -> String {
-    let of = |what: What, figure: &dyn Fn(&Line) -> f64| {
-        median(lines.iter().filter(|line| line.what == what).map(figure))
-    };
+    let of =
+        |what: What, figure: &dyn Fn(&Line) -> f64| median(lines.iter().filter(|line| line.what == what).map(figure));
     let rounds = lines.iter().map(|line| line.round).max().unwrap_or(0);
-    let rate = lines.iter().find(|line| line.what == What::LoneGrpc).map_or(f64::NAN, |line| line.figure("/mode/open/rate"));
+    let rate =
+        lines.iter().find(|line| line.what == What::LoneGrpc).map_or(f64::NAN, |line| line.figure("/mode/open/rate"));
     let mut text = format!(
         "d = {DIMENSION}, k = {CLUSTERS}, median of {rounds} {}.\n\n",
         if rounds == 1 { "round" } else { "rounds" }
     );
 
-    let head = ["", "p50, ms", "p99, ms", "p99.9, ms", "max, ms", "failed", "begun late", "server CPUs", "generator CPUs"];
+    let head =
+        ["", "p50, ms", "p99, ms", "p99.9, ms", "max, ms", "failed", "begun late", "server CPUs", "generator CPUs"];
     let mut cells = vec![head.map(str::to_owned).to_vec()];
     for (name, what) in [("gRPC", What::LoneGrpc), ("REST", What::LoneRest)] {
         let mut row = vec![format!("{name}, {rate:.0}/s")];
@@ -283,7 +277,8 @@ mod tests {
         for round in 1..=3 {
             let latency = json!({"p50": 0.1 * f64::from(round), "p99": 1.0, "p99.9": 2.0, "max": 3.0});
             let open = json!({"latency": latency, "failed": 0, "late": round, "mode": {"open": {"rate": 10_000.0}}});
-            let saturation = json!({"latency": latency, "mode": {"saturation": {"highestRate": 20_000.0 + f64::from(round)}}});
+            let saturation =
+                json!({"latency": latency, "mode": {"saturation": {"highestRate": 20_000.0 + f64::from(round)}}});
             for what in [What::LoneRest, What::LoneGrpc] {
                 lines.push(line(what, round, open.clone()));
             }

@@ -224,7 +224,10 @@ fn run_assign(context: &Context, arguments: &Assign) -> Result<()> {
 fn run_serve(context: &Context, arguments: &Serve) -> Result<()> {
     let folder = context.target().join("bench");
     // Making rows takes NumPy alone, and no peer takes part.
-    let numpy = REQUIREMENTS.lines().find(|line| line.starts_with("numpy==")).context("bench/requirements.txt names no numpy")?;
+    let numpy = REQUIREMENTS
+        .lines()
+        .find(|line| line.starts_with("numpy=="))
+        .context("bench/requirements.txt names no numpy")?;
     let kernel = build_example(context, "assign_bench")?;
     process::run(cargo(context).args(["build", "--release", "--package", "coterie"]))?;
     let serving = Serving {
