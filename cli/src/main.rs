@@ -3,6 +3,7 @@
 // A command-line program talks to its terminal.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench_serve;
 mod crd;
 mod failure;
 mod generate;
@@ -48,6 +49,7 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Serve(serve::Serve),
+    BenchServe(bench_serve::BenchServe),
     Validate(validate::Validate),
     Crd(crd::Crd),
     Generate(generate::Generate),
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
     let result = cli.logging.init().and_then(|()| match cli.command {
         Command::Run(command) => command.execute(&cli.logging),
         Command::Serve(command) => command.execute(),
+        Command::BenchServe(command) => command.execute(),
         Command::Validate(command) => command.execute(),
         Command::Crd(command) => command.execute(),
         Command::Generate(command) => command.execute(),

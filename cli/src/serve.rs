@@ -251,7 +251,8 @@ pub(crate) async fn serve(
         .map_err(|error| Failure::transient(coterie_worker::error::chain(&error)))
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A number and a unit, as in 500ms.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     parsed.ok_or_else(|| format!("{text:?} is not a duration; write a number and a unit, as in 5s or 500ms"))
 }

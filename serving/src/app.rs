@@ -29,7 +29,7 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(settings: Settings, hot: Arc<Hot>, metrics: Arc<Metrics>) -> Self {
         Self {
-            admission: Admission::new(settings.max_in_flight, settings.max_bytes_in_flight),
+            admission: Admission::new(settings.max_arriving, settings.max_in_flight, settings.max_bytes_in_flight),
             compute: Compute::new(settings.compute_threads),
             cache: Cache::new(&settings.cache, Arc::clone(&metrics)),
             streams: Arc::new(Semaphore::new(settings.max_streams)),

@@ -5,7 +5,7 @@ use crate::admission::{BoxError, Slot};
 use crate::app::App;
 use crate::metrics::{Endpoint, Protocol};
 use crate::query::QueryError;
-use crate::{rest, status};
+use crate::{outgoing, rest, status};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -51,10 +51,15 @@ async fn answer(app: &App, protocol: Protocol, slot: &Slot, request: Request, ne
         Protocol::Http => limit,
         Protocol::Grpc => caller_deadline(request.headers()).map_or(limit, |deadline| deadline.min(limit)),
     };
-    let request = request.map(|body| Body::new(slot.charge(body, protocol.body_error())));
-    let work = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match tokio::time::timeout(deadline, work).await {
-        Ok(Ok(response)) => response,
+    let (head, body) = request.into_parts();
+    let request = match slot.charge(body, protocol.body_error()) {
+        Ok(body) => Request::from_parts(head, Body::new(body)),
+        Err(error) => return protocol.refuse(&error),
+    };
+    let work = async { outgoing::bound(next.run(request).await, slot, app.settings.answer_timeout).await };
+    match tokio::time::timeout(deadline, AssertUnwindSafe(work).catch_unwind()).await {
+        Ok(Ok(Ok(response))) => response,
+        Ok(Ok(Err(error))) => protocol.refuse(&error),
         Ok(Err(_panic)) => {
             tracing::error!("a request handler panicked");
             protocol.refuse(&QueryError::Internal)

@@ -50,6 +50,7 @@ mod grpc;
 mod hot;
 mod metrics;
 mod oip;
+mod outgoing;
 pub mod query;
 mod reflection;
 mod rest;

@@ -8,9 +8,12 @@ use std::time::Duration;
 pub struct Settings {
     /// Queries answered at once; more are refused with 429 (`RESOURCE_EXHAUSTED`). Default 256.
     pub max_in_flight: usize,
+    /// Queries whose body is still on its way; more are refused likewise. Default 4,096.
+    pub max_arriving: usize,
     /// Largest body of one request, in bytes; a larger one is refused with 413 (gRPC: `OUT_OF_RANGE`). Default 32 MiB.
     pub max_body_bytes: usize,
-    /// Bytes of all bodies in flight together; a request that would exceed it is refused with 429. Default 256 MiB.
+    /// Bytes of all bodies in flight together, and of large answers that are not sent yet; a request that would exceed it is refused
+    /// with 429. Default 256 MiB.
     pub max_bytes_in_flight: usize,
     /// Streams of batches open at once; more are refused with `RESOURCE_EXHAUSTED`. Each holds one batch at a time. Default 16.
     pub max_streams: usize,
@@ -24,6 +27,8 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How long a query may take in all; a gRPC client's shorter deadline is honoured. Default 30 s.
     pub request_timeout: Duration,
+    /// How long a caller may take to read a large answer; then it is cut off. Default 60 s.
+    pub answer_timeout: Duration,
     /// How long to go on accepting after readiness is withdrawn, so that load balancers notice. Default 0.
     pub drain_delay: Duration,
     /// How long requests in flight may take to finish once accepting has stopped. Default 25 s.
@@ -38,6 +43,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_in_flight: 256,
+            max_arriving: 4_096,
             max_body_bytes: 32 << 20,
             max_bytes_in_flight: 256 << 20,
             max_streams: 16,
@@ -46,6 +52,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(20),
             request_timeout: Duration::from_secs(30),
+            answer_timeout: Duration::from_secs(60),
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(25),
             compute_threads: std::thread::available_parallelism().map_or(1, usize::from),

@@ -23,7 +23,7 @@ const GOOD: &str = r#"{"vector": [160, 0]}"#;
 
 #[tokio::test]
 async fn requests_beyond_the_bound_are_shed_and_health_is_not() {
-    let server = start_with(models::songs(), Settings { max_in_flight: 1, ..Settings::default() }).await;
+    let server = start_with(models::songs(), Settings { max_arriving: 1, ..Settings::default() }).await;
     let mut client = server.client().await;
     let upload = Upload::begin(server.http).await;
     server.in_flight(1).await;

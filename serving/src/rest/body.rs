@@ -5,7 +5,7 @@ use crate::query::QueryError;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
@@ -52,19 +52,29 @@ pub(crate) async fn read(app: &App, request: Request) -> Result<Bytes, QueryErro
 }
 
 async fn collect(body: Body, most: usize) -> Result<Bytes, QueryError> {
-    let error = match Limited::new(body, most).collect().await {
-        Ok(collected) => return Ok(collected.to_bytes()),
-        Err(error) => error,
-    };
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
+    let mut body = Limited::new(body, most);
+    let mut bytes = BytesMut::new();
+    // Copied: a piece keeps the buffer of the connection that it was read into, which is large, however small the piece.
+    while let Some(frame) = body.frame().await {
+        match frame.map_err(|error| failure(&*error, most))?.into_data() {
+            Ok(data) => bytes.extend_from_slice(&data),
+            Err(_trailers) => {}
+        }
+    }
+    Ok(bytes.freeze())
+}
+
+/// Why a body did not come to its end.
+fn failure(error: &(dyn std::error::Error + 'static), most: usize) -> QueryError {
+    let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<LengthLimitError>() {
-            return Err(QueryError::BodyTooLarge { most });
+            return QueryError::BodyTooLarge { most };
         }
         if let Some(error) = error.downcast_ref::<QueryError>() {
-            return Err(error.clone());
+            return error.clone();
         }
         cause = error.source();
     }
-    Err(QueryError::Malformed { what: format!("the body could not be read: {error}") })
+    QueryError::Malformed { what: format!("the body could not be read: {error}") }
 }

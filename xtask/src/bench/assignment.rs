@@ -253,7 +253,7 @@ fn ratio(lines: &[&Line], assigner: Assigner, batch: u32, figure: fn(&Figures) -
 }
 
 /// The middle one, or the mean of the two in the middle; not a number of nothing.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -66,9 +66,24 @@ pub(crate) fn children_seconds() -> f64 {
     children_ticks(&fs::read_to_string("/proc/self/stat").unwrap_or_default()) as f64 / 100.0
 }
 
-/// `cutime` and `cstime` of proc_pid_stat(5). The name in parentheses before them may contain anything.
+/// CPU seconds of a process so far.
+pub(crate) fn process_seconds(pid: u32) -> f64 {
+    own_ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default()) as f64 / 100.0
+}
+
+/// `cutime` and `cstime` of proc_pid_stat(5).
 fn children_ticks(stat: &str) -> u64 {
-    let fields = stat.rsplit(')').next().into_iter().flat_map(str::split_whitespace).skip(13).take(2);
+    two_ticks(stat, 13)
+}
+
+/// `utime` and `stime` of proc_pid_stat(5).
+fn own_ticks(stat: &str) -> u64 {
+    two_ticks(stat, 11)
+}
+
+/// Two fields of proc_pid_stat(5) together. The name in parentheses before them may contain anything.
+fn two_ticks(stat: &str, first: usize) -> u64 {
+    let fields = stat.rsplit(')').next().into_iter().flat_map(str::split_whitespace).skip(first).take(2);
     fields.filter_map(|field| field.parse::<u64>().ok()).sum()
 }
 
@@ -92,6 +107,7 @@ mod tests {
     #[test]
     fn what_children_did_follows_the_name() {
         assert_eq!(children_ticks("1 (a) b) S 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17"), 29);
+        assert_eq!(own_ticks("1 (a) b) S 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17"), 25);
         assert_eq!(children_ticks(""), 0);
     }
 

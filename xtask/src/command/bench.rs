@@ -13,6 +13,7 @@ use crate::bench::cases::{Case, k_means};
 use crate::bench::contenders::{Contender, Tools};
 use crate::bench::lines::{self, Line};
 use crate::bench::machine::{Machine, today};
+use crate::bench::serving::{self, RATE, Serving};
 use crate::bench::session::Session;
 use crate::bench::summary::{Summary, sum_up};
 use crate::bench::{page, plot, table};
@@ -42,6 +43,29 @@ enum Command {
     Assign(Assign),
     /// Similar items, beside hnswlib and faiss.
     Similar(Similar),
+    /// A served model over the wire.
+    Serve(Serve),
+}
+
+/// Trains a model of 1,024 clusters of 128 columns, serves it, and asks it with `coterie bench-serve`: lone requests at 10,000 a second over
+/// gRPC and REST, the highest rate of each, and batches of 1,024 beside the kernel alone. Lines of JSON go to target/bench/serve.jsonl.
+#[derive(clap::Args)]
+struct Serve {
+    /// Runs of each measurement; 3 when unset, 1 with --quick.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Seconds of each run, and of each step on the way to the highest rate.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    seconds: f64,
+    /// Few rows, a low rate and no waiting: only to see that everything works.
+    #[arg(long)]
+    quick: bool,
+    /// Longest wait for a quiet machine before each run.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    quiet_wait: u64,
+    /// Write the tables into docs/benchmarks.md, and the lines into docs/benchmarks/serve.jsonl.
+    #[arg(long, conflicts_with = "quick")]
+    publish: bool,
 }
 
 /// Each contender answers the same queries one by one on one thread, in a process of its own: recall against queries per second. Lines of
@@ -123,6 +147,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         Command::Kmeans(arguments) => run_k_means(context, arguments),
         Command::Assign(arguments) => run_assign(context, arguments),
         Command::Similar(arguments) => run_similar(context, arguments),
+        Command::Serve(arguments) => run_serve(context, arguments),
     }
 }
 
@@ -192,6 +217,54 @@ fn run_assign(context: &Context, arguments: &Assign) -> Result<()> {
         let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         write(&path, &page::replace(&page, "bench assign", &format!("{head}{tables}"))?)?;
         note(&format!("wrote {PAGE}"));
+    }
+    Ok(())
+}
+
+fn run_serve(context: &Context, arguments: &Serve) -> Result<()> {
+    let folder = context.target().join("bench");
+    // Making rows takes NumPy alone, and no peer takes part.
+    let numpy = REQUIREMENTS
+        .lines()
+        .find(|line| line.starts_with("numpy=="))
+        .context("bench/requirements.txt names no numpy")?;
+    let kernel = build_example(context, "assign_bench")?;
+    process::run(cargo(context).args(["build", "--release", "--package", "coterie"]))?;
+    let serving = Serving {
+        coterie: context.target().join("release/coterie"),
+        kernel,
+        python: tools::python_environment(context, "numpy-venv", numpy)?.join("bin/python"),
+        maker: context.root.join("bench/make_data.py"),
+        data: context.cache.join("bench-data"),
+        work: folder.join("work").join("serve"),
+        rows: if arguments.quick { ROWS.1 } else { ROWS.0 },
+        rate: if arguments.quick { RATE / 20 } else { RATE },
+        rounds: arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 3 }),
+        seconds: if arguments.quick { 0.3 } else { arguments.seconds },
+        threads: thread::available_parallelism().map_or(1, usize::from),
+        quiet_wait: Duration::from_secs(if arguments.quick { 0 } else { arguments.quiet_wait }),
+        date: today(),
+        machine: Machine::this(),
+    };
+    let lines = serving.measure()?;
+    let mut text = String::new();
+    for line in &lines {
+        text.push_str(&serde_json::to_string(line)?);
+        text.push('\n');
+    }
+    let kept = folder.join("serve.jsonl");
+    write(&kept, &text)?;
+    note(&format!("{} lines in {}", lines.len(), kept.display()));
+    let tables = serving::markdown(&lines);
+    show(&tables);
+    if arguments.publish {
+        let Serving { date, machine, .. } = &serving;
+        let head = format!("{date}, {} ({} processors). ", machine.cpu, machine.cores);
+        let path = context.root.join(PAGE);
+        let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        write(&path, &page::replace(&page, "bench serve", &format!("{head}{tables}"))?)?;
+        write(&context.root.join("docs/benchmarks/serve.jsonl"), &text)?;
+        note(&format!("wrote {PAGE} and docs/benchmarks/serve.jsonl"));
     }
     Ok(())
 }
