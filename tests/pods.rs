@@ -365,7 +365,7 @@ fn a_replica_serves_exactly_what_it_was_told_to() {
     let write = |digest: &str| {
         let uri = format!("{}/models/v1", out.path().display());
         let store = coterie_crds::resolved::Store::default();
-        let config = coterie_crds::run::ServeConfig { model: uri, digest: digest.to_owned(), store, items: None };
+        let config = coterie_crds::run::ServeConfig { model: uri, digest: digest.to_owned(), store, items: None, shadow: None };
         std::fs::write(&file, serde_json::to_string(&config).unwrap()).unwrap();
     };
     let serve = || {

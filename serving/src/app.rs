@@ -6,8 +6,10 @@ use crate::hot::Hot;
 use crate::metrics::Metrics;
 use crate::query::{Assignment, Matrix, QueryError, Served};
 use crate::settings::Settings;
+use crate::shadow::Shadow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// State of a server.
 #[derive(Debug)]
@@ -17,17 +19,20 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admission: Admission,
     pub(crate) compute: Compute,
+    /// What answers are compared with, if they are.
+    pub(crate) shadow: Option<Shadow>,
     ready: AtomicBool,
 }
 
 impl App {
-    pub(crate) fn new(settings: Settings, hot: Arc<Hot>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(settings: Settings, hot: Arc<Hot>, metrics: Arc<Metrics>, shadow: Option<Shadow>) -> Self {
         Self {
             admission: Admission::new(settings.max_in_flight, settings.max_bytes_in_flight),
             compute: Compute::new(settings.compute_threads),
             settings,
             hot,
             metrics,
+            shadow,
             ready: AtomicBool::new(false),
         }
     }
@@ -55,8 +60,13 @@ impl App {
         matrix: Matrix,
         lone: bool,
     ) -> Result<Vec<Assignment>, QueryError> {
+        let shadow = self.shadow.as_ref();
+        let sample = shadow.and_then(|shadow| shadow.sample(&matrix, Instant::now()));
         let assignments = self.compute.assign(served, matrix, lone).await?;
         self.metrics.count_rows(assignments.len());
+        if let Some((shadow, sample)) = shadow.zip(sample) {
+            shadow.offer(sample, &assignments);
+        }
         Ok(assignments)
     }
 }

@@ -53,7 +53,9 @@ mod reflection;
 mod rest;
 mod server;
 mod settings;
+mod shadow;
 mod status;
+mod traffic;
 
 pub use hot::Handle;
 pub use server::{Listeners, ServeError, Server, run};

@@ -1,6 +1,7 @@
 //! What the server counts, in the OpenMetrics text format.
 
 use crate::query::Served;
+use crate::traffic::Traffic;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -41,6 +42,7 @@ pub(crate) enum Endpoint {
     ServerMetadata,
     Health,
     Metrics,
+    Traffic,
     OpenApi,
     Reflection,
     Other,
@@ -76,6 +78,7 @@ pub(crate) struct Metrics {
     rows: Counter,
     model: Family<ModelLabels, Gauge>,
     current: Mutex<Option<ModelLabels>>,
+    traffic: Traffic,
 }
 
 /// A request being answered. Dropped unfinished, it counts as `cancelled`: the caller went away.
@@ -107,7 +110,7 @@ impl Metrics {
         registry.register("rows_assigned", "Vectors assigned to a cluster", rows.clone());
         let model = Family::default();
         registry.register("model_info", "The model being served: always 1", model.clone());
-        Self { registry, requests, seconds, in_flight, rows, model, current: Mutex::default() }
+        Self { registry, requests, seconds, in_flight, rows, model, current: Mutex::default(), traffic: Traffic::default() }
     }
 
     /// Names the model being served.
@@ -128,6 +131,11 @@ impl Metrics {
 
     pub(crate) fn count_rows(&self, rows: usize) {
         self.rows.inc_by(rows as u64);
+    }
+
+    /// The queries alone, in few numbers.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     pub(crate) fn begin(&self, protocol: Protocol, endpoint: Endpoint) -> InFlight<'_> {
@@ -155,9 +163,13 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         let &mut Self { metrics, protocol, endpoint, begun, ref mut code } = self;
         let code = code.take().unwrap_or_else(|| "cancelled".to_owned());
+        let time = begun.elapsed();
         metrics.in_flight.dec();
+        if endpoint.is_query() {
+            metrics.traffic.count(&code, time);
+        }
         metrics.requests.get_or_create(&RequestLabels { protocol, endpoint, code }).inc();
-        metrics.seconds.get_or_create(&EndpointLabels { protocol, endpoint }).observe(begun.elapsed().as_secs_f64());
+        metrics.seconds.get_or_create(&EndpointLabels { protocol, endpoint }).observe(time.as_secs_f64());
     }
 }
 
@@ -175,6 +187,7 @@ impl Endpoint {
                 "/v1/model" => Self::GetModel,
                 "/healthz/live" | "/healthz/ready" => Self::Health,
                 "/metrics" => Self::Metrics,
+                "/v1/traffic" => Self::Traffic,
                 "/openapi.json" => Self::OpenApi,
                 "/v2" | "/v2/" => Self::ServerMetadata,
                 "/v2/health/live" | "/v2/health/ready" => Self::Health,
@@ -224,9 +237,13 @@ impl Endpoint {
             | Self::GetModel
             | Self::Infer
             | Self::ModelMetadata => true,
-            Self::ServerMetadata | Self::Health | Self::Metrics | Self::OpenApi | Self::Reflection | Self::Other => {
-                false
-            }
+            Self::ServerMetadata
+            | Self::Health
+            | Self::Metrics
+            | Self::Traffic
+            | Self::OpenApi
+            | Self::Reflection
+            | Self::Other => false,
         }
     }
 
@@ -244,6 +261,7 @@ impl Endpoint {
             Self::ServerMetadata => "server_metadata",
             Self::Health => "health",
             Self::Metrics => "metrics",
+            Self::Traffic => "traffic",
             Self::OpenApi => "openapi",
             Self::Reflection => "reflection",
             Self::Other => "other",

@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Decimal, PodTemplate, RATIO_PATTERN, Resources};
+use super::{Decimal, PodTemplate, RATIO_PATTERN, Resources, Rollout};
 
 /// Settings of serving.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -51,6 +51,11 @@ pub struct Serving {
     /// are looked for in the nearest clusters. Needs similarItems. Mutable; replaces the pods, one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lsh: Option<Lsh>,
+
+    /// rollout moves the traffic to a new model version by steps, and back when it does worse than its gates allow. Unset: a new version
+    /// takes all the traffic once its replicas are ready. Mutable; used at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
 }
 
 /// Hash tables over the items.
@@ -115,6 +120,7 @@ impl Default for Serving {
             progress_deadline_seconds: default_progress_deadline(),
             similar_items: false,
             lsh: None,
+            rollout: None,
         }
     }
 }

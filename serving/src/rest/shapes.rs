@@ -2,6 +2,8 @@
 
 use super::numbers::{Row, Rows};
 use crate::query::{self, Assignment, ClusterView, Method, Neighbour, Served, SimilarItem};
+use crate::shadow::Comparison;
+use crate::traffic::Traffic;
 use coterie_model::items::ItemTables;
 use coterie_model::{Metrics, RowId};
 use serde::ser::{SerializeSeq, SerializeStruct};
@@ -94,6 +96,40 @@ pub(crate) struct SimilarReply<'a> {
     pub(crate) method: &'static str,
     #[serde(serialize_with = "each")]
     pub(crate) items: &'a [SimilarItem],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TrafficReply {
+    model_version: String,
+    requests: u64,
+    errors: u64,
+    latency: LatencyReply,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<ShadowReply>,
+}
+
+#[derive(Serialize)]
+struct LatencyReply {
+    seconds: Vec<f64>,
+    counts: Vec<u64>,
+}
+
+#[derive(Serialize)]
+struct ShadowReply {
+    version: String,
+    rows: u64,
+    reassigned: u64,
+}
+
+impl TrafficReply {
+    pub(crate) fn new(served: &Served, traffic: &Traffic, comparison: Option<Comparison>) -> Self {
+        let (requests, errors) = traffic.totals();
+        let (seconds, counts) = traffic.times().unzip();
+        let shadow = comparison.map(|Comparison { version, rows, reassigned }| ShadowReply { version, rows, reassigned });
+        let latency = LatencyReply { seconds, counts };
+        Self { model_version: served.version().to_owned(), requests, errors, latency, shadow }
+    }
 }
 
 #[derive(Serialize)]

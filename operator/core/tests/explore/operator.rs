@@ -104,7 +104,7 @@ impl Operator {
     /// A process that has just listed everything.
     pub fn new(server: &Server, settings: Settings) -> Self {
         let job: ClusteringJob = ClusteringJob::new(NAME, super::user::first_spec());
-        let observed = Observed { job, children: Children::default(), progress: None, refusals: Vec::new() };
+        let observed = Observed { job, children: Children::default(), progress: None, traffic: None, refusals: Vec::new() };
         let mut operator = Self {
             settings,
             observed,
@@ -129,7 +129,7 @@ impl Operator {
 
     /// Hears of the next events of one kind, at most `limit`.
     pub fn hear(&mut self, server: &Server, kind: usize, limit: usize) {
-        let Observed { job, children, progress, refusals } = &mut self.observed;
+        let Observed { job, children, progress, traffic, refusals } = &mut self.observed;
         let cursor = &mut self.cursors[kind];
         let heard = match kind {
             0 => {
@@ -141,6 +141,7 @@ impl Operator {
                     if let Some(latest) = latest {
                         if job.metadata.uid != latest.metadata.uid {
                             (*progress, self.poll) = (None, None);
+                            (*traffic, self.traffic) = (None, None);
                             refusals.clear();
                         }
                         *job = ClusteringJob::clone(latest);

@@ -40,7 +40,7 @@ impl Situation {
         job.metadata.namespace = Some("music".to_owned());
         let children = Children::default();
         Self {
-            observed: Observed { job, children, progress: None, refusals: Vec::new() },
+            observed: Observed { job, children, progress: None, traffic: None, refusals: Vec::new() },
             settings: Settings::new("registry/coterie:1"),
             now: "2026-11-25T12:00:00Z".parse().unwrap(),
             uids: 0,
@@ -237,7 +237,10 @@ impl Situation {
     pub fn selected(&self) -> &str {
         let service =
             self.observed.children.services.iter().find(|object| object.metadata.name.as_deref() == Some("songs"));
-        &service.unwrap().spec.as_ref().unwrap().selector.as_ref().unwrap()[label::MODEL_VERSION]
+        match service.unwrap().spec.as_ref().unwrap().selector.as_ref().unwrap().get(label::MODEL_VERSION) {
+            Some(version) => version,
+            None => "both",
+        }
     }
 
     /// What the pods of a version are made from.
