@@ -2,7 +2,8 @@
 
 use coterie_crds::names::label;
 use coterie_crds::spec::{
-    Autoscaling, ClusteringJobSpec, ConcurrencyPolicy, Gates, History, MetricType, Schedule, Serving,
+    Autoscaling, ClusteringJobSpec, ConcurrencyPolicy, Gates, History, MetricType, Rollout, RolloutGates, RolloutStep,
+    Schedule, Serving,
 };
 use coterie_crds::{ClusteringJob, spec};
 use k8s_openapi::api::{
@@ -141,6 +142,9 @@ fn change(spec: &mut ClusteringJobSpec, dice: &mut Dice) {
             if dice.chance(10) {
                 serving.resources.memory = Some(TOO_MUCH_MEMORY.to_owned());
             }
+            if dice.chance(50) {
+                serving.rollout = Some(rollout(dice.pick(&[&[(10, 15)][..], &[(30, 5), (50, 15)], &[(50, 1), (90, 7)]])));
+            }
             spec.serving = Some(serving);
         }
         9 => spec.suspend = dice.chance(40),
@@ -179,6 +183,14 @@ fn change(spec: &mut ClusteringJobSpec, dice: &mut Dice) {
     }
 }
 
+/// Steps of these weights and pauses, and a gate that a good model passes.
+pub fn rollout(steps: &[(i32, i32)]) -> Rollout {
+    let steps = steps.iter().map(|&(weight, pause_seconds)| RolloutStep { weight, pause_seconds });
+    let max_error_rate = Some(spec::Decimal::from("0.01"));
+    let gates = RolloutGates { max_error_rate, interval_seconds: 5, ..RolloutGates::default() };
+    Rollout { steps: steps.collect(), gates }
+}
+
 /// What matters in a spec, in a line.
 pub fn brief(spec: &ClusteringJobSpec) -> String {
     let ClusteringJobSpec { source, metric, algorithm, seed, workers, evaluation, output, .. } = spec;
@@ -207,10 +219,11 @@ pub fn brief(spec: &ClusteringJobSpec) -> String {
         .as_ref()
         .map(|serving| {
             format!(
-                " serving={} auto={} memory={:?}",
+                " serving={} auto={} memory={:?} steps={:?}",
                 serving.replicas,
                 serving.autoscaling.is_some(),
-                serving.resources.memory
+                serving.resources.memory,
+                serving.rollout.iter().flat_map(|rollout| &rollout.steps).map(|step| step.weight).collect::<Vec<_>>()
             )
         })
         .unwrap_or_default());

@@ -254,6 +254,7 @@ impl<'a> World<'a> {
             watcher(observed, &plan);
         }
         oracles::plan(observed, &plan)?;
+        self.controllers.unlucky |= oracles::is_late(&plan)?;
         let schedule = observed.job.spec.schedule.as_ref();
         if schedule.is_some_and(|schedule| schedule.concurrency_policy == ConcurrencyPolicy::Allow) {
             let runs = observed.job.status.iter().chain(&plan.status).filter_map(|status| status.run.as_ref());

@@ -14,14 +14,14 @@ mod end;
 mod plan;
 mod server;
 
-use coterie_crds::names::{condition, label};
+use coterie_crds::names::{annotation, condition, label};
 use coterie_crds::status::ClusteringJobStatus;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 
 pub use destiny::{Destiny, destiny, digest, face};
 pub use end::{Luck, end};
-pub use plan::plan;
+pub use plan::{is_late, plan};
 pub use server::server;
 
 /// The types of conditions that every status has.
@@ -39,8 +39,15 @@ pub fn holds(status: &ClusteringJobStatus, kind: &str) -> bool {
     status.condition(kind).is_some_and(|condition| condition.status == "True")
 }
 
-fn selected(service: &Service) -> Option<&String> {
+/// The only version that gets traffic.
+fn selected_alone(service: &Service) -> Option<&String> {
     service.spec.as_ref()?.selector.as_ref()?.get(label::MODEL_VERSION)
+}
+
+/// The version in service, beside which another may take a share.
+fn selected(service: &Service) -> Option<&String> {
+    let beside = || service.metadata.annotations.as_ref()?.get(annotation::STABLE_VERSION);
+    selected_alone(service).or_else(beside)
 }
 
 fn version(deployment: &Deployment) -> Option<&String> {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use coterie_crds::ClusteringJob;
 use coterie_crds::names::{annotation, label};
-use coterie_crds::status::RunState;
+use coterie_crds::status::{CanaryState, RunState};
 use coterie_operator_core::Action;
 use coterie_operator_core::plan::Object;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 
-use super::selected;
+use super::{selected, selected_alone};
 use crate::explore::apiserver::{Server, Stored};
 use crate::explore::deployments::{available, serves};
 use crate::explore::jobs::is_active;
@@ -44,6 +44,14 @@ pub fn server(
             .collect();
         let allowed = active.iter().all(|name| together.contains(*name));
         must!(active.len() <= 1 || allowed, "runs are active at the same time: {active:?}");
+    }
+    if matches!(written, Action::Apply(Object::Service(service)) if service.metadata.name.as_deref() == Some(NAME))
+        && !rivalry
+        && let Some(canary) = job.status.as_ref().and_then(|status| status.serving.as_ref()?.canary.as_ref())
+        && canary.state == CanaryState::Rejected
+    {
+        let alone = server.get::<Service>(NAME).and_then(|service| selected_alone(service));
+        must!(alone.is_some_and(|alone| *alone != canary.version), "a rejected canary gets traffic: {canary:?}");
     }
     if let Some(service) = server.get::<Service>(NAME)
         && job.spec.serving.is_some()
