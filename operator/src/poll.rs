@@ -74,7 +74,8 @@ impl Poller {
             }
             _ => {
                 let (sender, receiver) = watch::channel(at);
-                let asking = self.follower.clone().follow(run.clone(), pod_ip.clone(), receiver, self.interval, answered);
+                let asking =
+                    self.follower.clone().follow(run.clone(), pod_ip.clone(), receiver, self.interval, answered);
                 let task = tokio::spawn(asking);
                 let one = Followed { run: run.clone(), pod_ip: pod_ip.clone(), at: sender, task };
                 followed.insert(uid.to_owned(), one);

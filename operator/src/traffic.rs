@@ -77,13 +77,8 @@ impl Watcher {
             _ => {
                 let (sender, receiver) = watch::channel(poll.replicas.clone());
                 let interval = Duration::try_from(poll.interval).unwrap_or_default().max(self.shortest);
-                let task = tokio::spawn(watch_canary(
-                    self.asker.clone(),
-                    poll.version.clone(),
-                    interval,
-                    receiver,
-                    judged,
-                ));
+                let task =
+                    tokio::spawn(watch_canary(self.asker.clone(), poll.version.clone(), interval, receiver, judged));
                 let one = Followed { poll: poll.clone(), replicas: sender, task };
                 followed.insert(uid.to_owned(), one);
             }

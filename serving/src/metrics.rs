@@ -110,7 +110,16 @@ impl Metrics {
         registry.register("rows_assigned", "Vectors assigned to a cluster", rows.clone());
         let model = Family::default();
         registry.register("model_info", "The model being served: always 1", model.clone());
-        Self { registry, requests, seconds, in_flight, rows, model, current: Mutex::default(), traffic: Traffic::default() }
+        Self {
+            registry,
+            requests,
+            seconds,
+            in_flight,
+            rows,
+            model,
+            current: Mutex::default(),
+            traffic: Traffic::default(),
+        }
     }
 
     /// Names the model being served.

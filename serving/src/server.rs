@@ -90,7 +90,12 @@ impl Server {
             self.shadow = Some(Shadow::new(other, Instant::now()));
         } else {
             let version = other.version();
-            tracing::warn!(version, expected, found, "the other model takes vectors of another dimension; nothing is compared");
+            tracing::warn!(
+                version,
+                expected,
+                found,
+                "the other model takes vectors of another dimension; nothing is compared"
+            );
         }
         self
     }

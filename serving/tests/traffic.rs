@@ -52,7 +52,8 @@ async fn queries_are_counted_and_nothing_else() {
     until("three requests to be counted", counted).await;
     let report = server.get("/v1/traffic").await.ok();
     assert_eq!(report["errors"], 0, "what a caller does wrong is none");
-    let counts: Vec<u64> = report["latency"]["counts"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
+    let counts: Vec<u64> =
+        report["latency"]["counts"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
     assert!(counts.is_sorted() && counts.last() == Some(&3), "{counts:?}");
     let seconds = report["latency"]["seconds"].as_array().unwrap();
     assert_eq!(seconds.len(), counts.len());

@@ -50,9 +50,8 @@ fn a_good_model_takes_its_steps_without_a_failed_request() {
     let job = namespace.wait("digits", "the first step", seen(1, "Paused"));
     assert_eq!(job["status"]["serving"]["version"], "v1");
     assert_eq!(condition(&job, "Ready").1, "Canary");
-    let job = namespace.wait("digits", "numbers of an interval", |job| {
-        canary(job)["reassigned"].is_string().then(|| job.clone())
-    });
+    let job = namespace
+        .wait("digits", "numbers of an interval", |job| canary(job)["reassigned"].is_string().then(|| job.clone()));
     assert_eq!(canary(&job)["reassigned"], "0", "the models are equal: {:#}", canary(&job));
     assert_eq!(canary(&job)["errorRate"], "0");
     namespace.wait("digits", "the second step", seen(2, "Paused"));
@@ -76,9 +75,8 @@ fn a_worse_model_loses_the_traffic_within_two_intervals() {
     namespace.patch("digits", &json!({"spec": {"seed": 7, "algorithm": {"kMeans": {"clusters": 4}}}}));
     namespace.wait("digits", "the first step", |job| (canary(job)["state"] == "Paused").then_some(()));
     let start = Instant::now();
-    let job = namespace.wait("digits", "CanaryRejected", |job| {
-        (condition(job, "Stalled").1 == "CanaryRejected").then(|| job.clone())
-    });
+    let job = namespace
+        .wait("digits", "CanaryRejected", |job| (condition(job, "Stalled").1 == "CanaryRejected").then(|| job.clone()));
     assert!(start.elapsed() < 2 * INTERVAL, "{:?}", start.elapsed());
     assert_eq!(job["status"]["serving"]["version"], "v1");
     assert_eq!(condition(&job, "Serving").0, "True");

@@ -247,8 +247,7 @@ fn newest_available<'a>(context: &Context<'a>) -> Option<&'a str> {
     let answering = context.children.deployments.iter().filter(|deployment| available(deployment) > 0);
     let number = |version: &str| version.trim_start_matches('v').parse::<u64>().unwrap_or_default();
     let climbs = |deployment: &Deployment| Ledger::of(deployment).is_some_and(|ledger| ledger.stage != Stage::Passed);
-    let versions =
-        answering.filter_map(|deployment| Some((!climbs(deployment), version_of(&deployment.metadata)?)));
+    let versions = answering.filter_map(|deployment| Some((!climbs(deployment), version_of(&deployment.metadata)?)));
     versions.max_by_key(|(done, version)| (*done, number(version))).map(|(_, version)| version)
 }
 

@@ -126,7 +126,8 @@ impl TrafficReply {
     pub(crate) fn new(served: &Served, traffic: &Traffic, comparison: Option<Comparison>) -> Self {
         let (requests, errors) = traffic.totals();
         let (seconds, counts) = traffic.times().unzip();
-        let shadow = comparison.map(|Comparison { version, rows, reassigned }| ShadowReply { version, rows, reassigned });
+        let shadow =
+            comparison.map(|Comparison { version, rows, reassigned }| ShadowReply { version, rows, reassigned });
         let latency = LatencyReply { seconds, counts };
         Self { model_version: served.version().to_owned(), requests, errors, latency, shadow }
     }

@@ -68,7 +68,8 @@ pub(crate) fn plan(context: &Context<'_>, rollout: &Rollout, candidate: Candidat
     let late = begun + candidate.deadline;
     let pods = pods(context, candidate.version);
     let traffic = context.observed.traffic.as_ref().filter(|traffic| is_about(traffic, candidate.version, &ledger));
-    let size = |step: usize| rollout.steps.get(step).map_or(candidate.replicas, |step| share(step.weight, candidate.replicas));
+    let size =
+        |step: usize| rollout.steps.get(step).map_or(candidate.replicas, |step| share(step.weight, candidate.replicas));
     let ready = |replicas: i32| candidate.deployment.is_some_and(|deployment| is_ready(deployment, replicas));
     let wanted = |ledger: &Ledger| match ledger.stage {
         Stage::Climbing => size(ledger.step),
@@ -81,7 +82,8 @@ pub(crate) fn plan(context: &Context<'_>, rollout: &Rollout, candidate: Candidat
     let asked = wanted(&ledger);
     let is_late = now >= late && ledger.paused.is_none() && !ready(asked);
     let stopped = candidate.deployment.and_then(stuck).filter(|_| !ready(asked));
-    let stopped = stopped.or_else(|| is_late.then(|| format!("{asked} replicas are not ready after {:#}", candidate.deadline)));
+    let stopped =
+        stopped.or_else(|| is_late.then(|| format!("{asked} replicas are not ready after {:#}", candidate.deadline)));
     let mut failure = None;
     match (ledger.stage, ledger.opened) {
         (Stage::Rejected, _) => {}
@@ -97,7 +99,8 @@ pub(crate) fn plan(context: &Context<'_>, rollout: &Rollout, candidate: Candidat
         (Stage::Climbing | Stage::Passed, None) => failure = stopped,
     }
     if ledger.stage == Stage::Climbing {
-        climb(context, rollout, &mut ledger, ready(size(ledger.step)) && is_alone(context, candidate), todo);
+        let ready = ready(size(ledger.step)) && is_alone(context, candidate);
+        climb(context, rollout, &mut ledger, ready, todo);
     }
     if ledger.stage != Stage::Rejected && ledger.paused.is_none() {
         let late = ledger.begun.unwrap_or(now) + candidate.deadline;
@@ -112,7 +115,14 @@ pub(crate) fn plan(context: &Context<'_>, rollout: &Rollout, candidate: Candidat
         replicas: pods.iter().filter_map(|pod| replica(pod)).collect(),
         interval: SignedDuration::from_secs(rollout.gates.interval_seconds.into()),
     });
-    Course { replicas: wanted(&ledger), waits: waits(context, rollout, &ledger, &status), failure, poll, status, ledger }
+    Course {
+        replicas: wanted(&ledger),
+        waits: waits(context, rollout, &ledger, &status),
+        failure,
+        poll,
+        status,
+        ledger,
+    }
 }
 
 /// What is known of the canary: the copy that has come further. What is of an earlier attempt does not count, unless that has passed.
@@ -183,7 +193,8 @@ fn is_serving(pod: &Pod) -> bool {
 
 /// Whether no third version has pods that a Service for both would select.
 fn is_alone(context: &Context<'_>, candidate: Candidate<'_>) -> bool {
-    let third = |version: Option<&str>| version != Some(candidate.version) && version != version_of(&candidate.stable.metadata);
+    let third =
+        |version: Option<&str>| version != Some(candidate.version) && version != version_of(&candidate.stable.metadata);
     let deployments = context.children.deployments.iter().map(|deployment| version_of(&deployment.metadata));
     let pods = context.children.pods.iter().filter(|pod| is_serving(pod)).map(|pod| version_of(&pod.metadata));
     !deployments.chain(pods).any(third)
@@ -199,9 +210,9 @@ fn replica(pod: &Pod) -> Option<Replica> {
 fn restart(pod: &Pod, after: Timestamp) -> Option<String> {
     let statuses = pod.status.as_ref()?.container_statuses.iter().flatten();
     let ends = statuses.flat_map(|status| [&status.state, &status.last_state]).flatten();
-    let end = ends.filter_map(|state| state.terminated.as_ref()).find(|end| {
-        end.finished_at.as_ref().is_some_and(|time| time.0 >= after)
-    })?;
+    let end = ends
+        .filter_map(|state| state.terminated.as_ref())
+        .find(|end| end.finished_at.as_ref().is_some_and(|time| time.0 >= after))?;
     let words = end.reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     Some(format!("its pod {name} ended with exit code {}{words}", end.exit_code))
@@ -218,7 +229,8 @@ fn report(
     let before = before.filter(|before| before.version == candidate.version && before.attempt == ledger.attempt);
     let answering = candidate.deployment.map_or(0, available);
     let all = answering + available(candidate.stable);
-    let weight = if ledger.is_open() && all > 0 { (f64::from(answering) * 100.0 / f64::from(all)).round() as i32 } else { 0 };
+    let weight =
+        if ledger.is_open() && all > 0 { (f64::from(answering) * 100.0 / f64::from(all)).round() as i32 } else { 0 };
     let part = |part: u64, whole: u64| (whole > 0).then(|| rounded(part as f64 / whole as f64));
     let (requests, error_rate, latency_millis, reassigned) = match traffic {
         Some(traffic) => (
@@ -293,7 +305,9 @@ pub(crate) fn announce(before: Option<&CanaryStatus>, after: Option<&CanaryStatu
     let CanaryStatus { version, step, message, .. } = after;
     match after.state {
         CanaryState::Starting => {}
-        CanaryState::Paused => todo.normal(reason::CANARY, "Serve", format!("model {version} takes traffic: step {step}")),
+        CanaryState::Paused => {
+            todo.normal(reason::CANARY, "Serve", format!("model {version} takes traffic: step {step}"))
+        }
         CanaryState::Promoting => {
             todo.normal(reason::CANARY_PROMOTED, "Serve", format!("model {version} has passed all steps"));
         }
@@ -324,9 +338,15 @@ mod tests {
 
     #[test]
     fn numbers_have_two_digits() {
-        for (value, text) in
-            [(0.0, "0"), (0.012_345, "0.012"), (1.0, "1.0"), (9.96, "10.0"), (123.0, "120"), (98_765.0, "99000"), (1e-9, "0.0000000010")]
-        {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.012_345, "0.012"),
+            (1.0, "1.0"),
+            (9.96, "10.0"),
+            (123.0, "120"),
+            (98_765.0, "99000"),
+            (1e-9, "0.0000000010"),
+        ] {
             assert_eq!(rounded(value), text);
         }
     }

@@ -110,7 +110,8 @@ impl Operator {
     /// A process that has just listed everything.
     pub fn new(server: &Server, settings: Settings) -> Self {
         let job: ClusteringJob = ClusteringJob::new(NAME, super::user::first_spec());
-        let observed = Observed { job, children: Children::default(), progress: None, traffic: None, refusals: Vec::new() };
+        let observed =
+            Observed { job, children: Children::default(), progress: None, traffic: None, refusals: Vec::new() };
         let mut operator = Self {
             settings,
             observed,

@@ -143,7 +143,8 @@ fn change(spec: &mut ClusteringJobSpec, dice: &mut Dice) {
                 serving.resources.memory = Some(TOO_MUCH_MEMORY.to_owned());
             }
             if dice.chance(50) {
-                serving.rollout = Some(rollout(dice.pick(&[&[(10, 15)][..], &[(30, 5), (50, 15)], &[(50, 1), (90, 7)]])));
+                serving.rollout =
+                    Some(rollout(dice.pick(&[&[(10, 15)][..], &[(30, 5), (50, 15)], &[(50, 1), (90, 7)]])));
             }
             spec.serving = Some(serving);
         }

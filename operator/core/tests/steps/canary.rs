@@ -166,7 +166,8 @@ fn a_bad_interval_takes_the_traffic_back_for_good() {
     assert_eq!(situation.says(condition::SERVING), "Available");
     let message = message(&situation, condition::STALLED);
     assert!(
-        message.contains("the error rate of 1000 requests is 0.0110, above maxErrorRate 0.01; model v1 stays in service"),
+        message
+            .contains("the error rate of 1000 requests is 0.0110, above maxErrorRate 0.01; model v1 stays in service"),
         "{message}"
     );
     assert!(message.contains("spec.serving.rollout"), "{message}");
@@ -192,6 +193,7 @@ fn other_gates_try_a_rejected_model_again() {
     let mut situation = first_step();
     interval(&mut situation, 11);
     situation.rest();
+    situation.replicas_ready("v2"); // none, that is
     situation.change(|job| {
         job.spec.serving.as_mut().unwrap().rollout.as_mut().unwrap().gates.max_error_rate = Some("0.02".into());
     });
@@ -366,9 +368,12 @@ fn a_service_that_is_lost_or_bent_comes_back_as_it_was() {
     situation.observed.children.services.clear();
     situation.rest();
     assert_eq!(situation.selected(), "both");
-    let service = situation.observed.children.services.iter_mut().find(|service| {
-        service.metadata.name.as_deref() == Some("songs")
-    });
+    let service = situation
+        .observed
+        .children
+        .services
+        .iter_mut()
+        .find(|service| service.metadata.name.as_deref() == Some("songs"));
     let selector = service.unwrap().spec.as_mut().unwrap().selector.as_mut().unwrap();
     selector.insert(coterie_crds::names::label::MODEL_VERSION.to_owned(), "v2".to_owned());
     situation.rest();

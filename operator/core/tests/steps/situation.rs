@@ -115,7 +115,13 @@ impl Situation {
                 Object::ConfigMap(object) => put!(config_maps, object),
                 Object::Service(object) => put!(services, object),
                 Object::Job(object) => put!(jobs, object),
-                Object::Deployment(object) => put!(deployments, object),
+                Object::Deployment(object) => {
+                    // How its pods stand is not said by what is applied.
+                    let same = |other: &&Deployment| other.metadata.name == object.metadata.name;
+                    let status = children.deployments.iter().find(same).and_then(|other| other.status.clone());
+                    let object = Box::new(Deployment { status, ..Deployment::clone(object) });
+                    put!(deployments, &object)
+                }
                 Object::HorizontalPodAutoscaler(object) => put!(autoscalers, object),
                 Object::PodDisruptionBudget(object) => put!(disruption_budgets, object),
                 Object::NetworkPolicy(object) => put!(network_policies, object),
@@ -230,8 +236,7 @@ impl Situation {
 
     /// A serving pod of a version, running.
     pub fn start_replica(&mut self, version: &str, name: &str) {
-        let labels =
-            [(label::JOB, "songs"), (label::COMPONENT, label::SERVING), (label::MODEL_VERSION, version)];
+        let labels = [(label::JOB, "songs"), (label::COMPONENT, label::SERVING), (label::MODEL_VERSION, version)];
         let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         self.observed.children.pods.push(Pod {
             metadata: ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..ObjectMeta::default() },
