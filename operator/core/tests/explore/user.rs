@@ -143,8 +143,9 @@ fn change(spec: &mut ClusteringJobSpec, dice: &mut Dice) {
                 serving.resources.memory = Some(TOO_MUCH_MEMORY.to_owned());
             }
             if dice.chance(50) {
-                serving.rollout =
-                    Some(rollout(dice.pick(&[&[(10, 15)][..], &[(30, 5), (50, 15)], &[(50, 1), (90, 7)]])));
+                let choices: [&[(i32, i32)]; 3] = [&[(10, 15)], &[(30, 5), (50, 15)], &[(50, 1), (90, 7)]];
+                let steps = *dice.pick(&choices);
+                serving.rollout = Some(rollout(steps));
             }
             spec.serving = Some(serving);
         }
