@@ -171,7 +171,7 @@ impl<'a> World<'a> {
         for timed in &wishes.wishes {
             self.pass(timed.after);
             self.wish(&timed.wish);
-            for _ in 0..self.dice.below(24) {
+            for _ in 0..self.dice.below(wishes.disturbances) {
                 self.disturb()?;
             }
         }
