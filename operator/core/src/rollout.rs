@@ -73,13 +73,16 @@ pub(crate) fn plan(context: &Context<'_>, model: Option<&ModelStatus>, todo: &mu
     let credentials = build::credentials(&context.observed.job);
     let replica = Replica { owner, version: wanted, serving, credentials: &credentials, config: &config.name };
 
+    let hash = build::hash(&replica, candidate, config.frozen);
+    // Pods that are about to be replaced do not count.
+    let current = candidate.is_some_and(|candidate| build::hash_of(candidate) == Some(&hash));
     let course = stable.map(|(rollout, stable)| {
-        let hash = build::hash(&replica, candidate, config.frozen);
         let attempt = short_hash(serde_json::json!([rollout, hash]).to_string().as_bytes());
         let deadline = SignedDuration::from_secs(serving.progress_deadline_seconds.into());
         let closed = service.is_none_or(|service| matches!(traffic_of(service), Some(Traffic::One(_))));
         let (version, attempt) = (wanted, attempt.as_str());
-        let candidate = Candidate { version, deployment: candidate, stable, replicas, attempt, deadline, closed };
+        let candidate =
+            Candidate { version, deployment: candidate, stable, replicas, attempt, deadline, current, closed };
         canary::plan(context, rollout, candidate, todo)
     });
     let count = course.as_ref().map_or(replicas, |course| course.replicas);
@@ -104,7 +107,7 @@ pub(crate) fn plan(context: &Context<'_>, model: Option<&ModelStatus>, todo: &mu
     let ready = candidate.is_some_and(|candidate| is_ready(candidate, count));
     let stranded =
         selected.is_none_or(|version| deployment_of(context, version).is_none_or(|other| available(other) == 0));
-    let answers = ready || (stranded && candidate.is_some_and(|candidate| available(candidate) > 0));
+    let answers = (ready && current) || (stranded && candidate.is_some_and(|candidate| available(candidate) > 0));
     let switch = selected != Some(wanted) && passed && answers;
     let after = if switch || selected.is_none() { wanted } else { selected.unwrap_or(wanted) };
     let open = !switch && course.as_ref().is_some_and(|course| course.ledger.is_open());
@@ -178,7 +181,8 @@ fn stable<'a>(
     let rollout = serving.rollout.as_ref()?;
     let stable = deployment_of(context, selected.filter(|version| *version != wanted)?)?;
     let begun = canary::has_begun(context, wanted, deployment_of(context, wanted));
-    let holds = stable.metadata.deletion_timestamp.is_none() && (available(stable) > 0 || begun);
+    let lost = stable.metadata.deletion_timestamp.is_some() || (available(stable) == 0 && stuck(stable).is_some());
+    let holds = !lost && (available(stable) > 0 || begun);
     holds.then_some((rollout, stable))
 }
 
@@ -240,6 +244,12 @@ fn point(
         Some(_) | None => todo.apply(service, wanted),
     }
     switched
+}
+
+/// The version whose replicas the Service selects, whether they answer or not.
+pub(crate) fn in_service<'a>(context: &Context<'a>) -> Option<&'a str> {
+    let named = |service: &&Service| service.metadata.name.as_deref() == Some(context.owner.name);
+    version_in_service(context.children.services.iter().find(named)?)
 }
 
 /// The newest version with replicas that answer; one that takes its steps is none yet, if there is another.

@@ -70,10 +70,15 @@ pub(crate) fn template_hash(replica: &Replica<'_>) -> String {
 
 /// The hash that [`deployment`] gives the pods.
 pub(crate) fn hash(replica: &Replica<'_>, observed: Option<&Deployment>, frozen: bool) -> String {
-    match observed.and_then(|observed| annotation_of(observed, annotation::TEMPLATE_HASH)) {
+    match observed.and_then(hash_of) {
         Some(before) if frozen => before.to_owned(),
         Some(_) | None => template_hash(replica),
     }
+}
+
+/// What the pods of a Deployment are made from.
+pub(crate) fn hash_of(deployment: &Deployment) -> Option<&str> {
+    annotation_of(deployment, annotation::TEMPLATE_HASH)
 }
 
 /// The Deployment of a version. Where one is there already and its pods are made from the same, they are left as they are: a newer operator

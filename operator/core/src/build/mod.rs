@@ -10,7 +10,7 @@ mod run_job;
 mod service;
 
 pub(crate) use autoscaler::autoscaler;
-pub(crate) use deployment::{Replica, deployment, hash, serve_config};
+pub(crate) use deployment::{Replica, deployment, hash, hash_of, serve_config};
 pub(crate) use meta::Owner;
 pub(crate) use policies::{disruption_budget, serving_policy, training_policy};
 pub(crate) use record::{Record, record};

@@ -42,6 +42,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) attempt: &'a str,
     /// How long pods may take to become ready.
     pub(crate) deadline: SignedDuration,
+    /// Whether its pods are made from what they are to be made from.
+    pub(crate) current: bool,
     /// Whether the Service was seen to select the stable version alone.
     pub(crate) closed: bool,
 }
@@ -70,7 +72,9 @@ pub(crate) fn plan(context: &Context<'_>, rollout: &Rollout, candidate: Candidat
     let traffic = context.observed.traffic.as_ref().filter(|traffic| is_about(traffic, candidate.version, &ledger));
     let size =
         |step: usize| rollout.steps.get(step).map_or(candidate.replicas, |step| share(step.weight, candidate.replicas));
-    let ready = |replicas: i32| candidate.deployment.is_some_and(|deployment| is_ready(deployment, replicas));
+    let ready = |replicas: i32| {
+        candidate.current && candidate.deployment.is_some_and(|deployment| is_ready(deployment, replicas))
+    };
     let wanted = |ledger: &Ledger| match ledger.stage {
         Stage::Climbing => size(ledger.step),
         Stage::Passed => candidate.replicas,
@@ -91,7 +95,9 @@ pub(crate) fn plan(context: &Context<'_>, rollout: &Rollout, candidate: Candidat
             let gates = Gates::new(&rollout.gates);
             let fault = pods.iter().find_map(|pod| restart(pod, opened));
             let fault = fault.or_else(|| stopped.map(|words| format!("its replicas do not become ready: {words}")));
-            if let Some(why) = traffic.and_then(|traffic| gates.missed(traffic)).or(fault) {
+            // Bad answers are better than none.
+            let why = traffic.and_then(|traffic| gates.missed(traffic)).or(fault);
+            if let Some(why) = why.filter(|_| available(candidate.stable) > 0) {
                 ledger = Ledger { stage: Stage::Rejected, why, ..ledger };
             }
         }

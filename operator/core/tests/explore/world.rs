@@ -266,9 +266,13 @@ impl<'a> World<'a> {
     fn write(&mut self, who: usize, fault: Fault) -> Result<(), String> {
         let step = self.operators[who].step(&mut self.server, fault);
         if let Step::Wrote(write, result) = step {
+            let done = result.is_ok();
             self.note(|| format!("operator {who} writes {write}: {fault:?}, {result:?}"));
             if let Write::Action(action) = write {
                 oracles::server(&self.server, &self.controllers.models, &action, &self.together, self.rivalry)?;
+                if done && !self.rivalry {
+                    oracles::canary(&self.server, &action)?;
+                }
             }
         }
         Ok(())

@@ -22,7 +22,7 @@ use k8s_openapi::api::core::v1::Service;
 pub use destiny::{Destiny, destiny, digest, face};
 pub use end::{Luck, end};
 pub use plan::{is_late, plan};
-pub use server::server;
+pub use server::{canary, server};
 
 /// The types of conditions that every status has.
 const CONDITIONS: [&str; 6] = [
@@ -46,8 +46,8 @@ fn selected_alone(service: &Service) -> Option<&String> {
 
 /// The version in service, beside which another may take a share.
 fn selected(service: &Service) -> Option<&String> {
-    let beside = || service.metadata.annotations.as_ref()?.get(annotation::STABLE_VERSION);
-    selected_alone(service).or_else(beside)
+    let beside = service.metadata.annotations.as_ref().and_then(|notes| notes.get(annotation::STABLE_VERSION));
+    beside.or_else(|| selected_alone(service))
 }
 
 fn version(deployment: &Deployment) -> Option<&String> {

@@ -45,14 +45,6 @@ pub fn server(
         let allowed = active.iter().all(|name| together.contains(*name));
         must!(active.len() <= 1 || allowed, "runs are active at the same time: {active:?}");
     }
-    if matches!(written, Action::Apply(Object::Service(service)) if service.metadata.name.as_deref() == Some(NAME))
-        && !rivalry
-        && let Some(canary) = job.status.as_ref().and_then(|status| status.serving.as_ref()?.canary.as_ref())
-        && canary.state == CanaryState::Rejected
-    {
-        let alone = server.get::<Service>(NAME).and_then(|service| selected_alone(service));
-        must!(alone.is_some_and(|alone| *alone != canary.version), "a rejected canary gets traffic: {canary:?}");
-    }
     if let Some(service) = server.get::<Service>(NAME)
         && job.spec.serving.is_some()
         && let Some(version) = selected(service)
@@ -61,6 +53,19 @@ pub fn server(
         && let Some(config) = serves(server, deployment)
     {
         must!(models.exists(&config.model), "the model in service, {}, was removed from the store", config.model);
+    }
+    Ok(())
+}
+
+/// What must hold after a write that was done: what was rejected gets no traffic.
+pub fn canary(server: &Server, written: &Action) -> Result<(), String> {
+    let status = server.get::<ClusteringJob>(NAME).and_then(|job| job.status.as_ref());
+    if matches!(written, Action::Apply(Object::Service(service)) if service.metadata.name.as_deref() == Some(NAME))
+        && let Some(canary) = status.and_then(|status| status.serving.as_ref()?.canary.as_ref())
+        && canary.state == CanaryState::Rejected
+    {
+        let alone = server.get::<Service>(NAME).and_then(|service| selected_alone(service));
+        must!(alone.is_some_and(|alone| *alone != canary.version), "a rejected canary gets traffic: {canary:?}");
     }
     Ok(())
 }
