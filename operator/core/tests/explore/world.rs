@@ -48,6 +48,8 @@ pub struct World<'a> {
     together: BTreeSet<String>,
     /// Objects that were deleted by hand.
     lost: BTreeSet<String>,
+    /// Whether the Service was ever pointed elsewhere by hand.
+    bent: bool,
     plans: usize,
     moves: usize,
     trace: Option<Vec<String>>,
@@ -93,6 +95,7 @@ impl<'a> World<'a> {
             rivalry: false,
             together: BTreeSet::new(),
             lost: BTreeSet::new(),
+            bent: false,
             plans: 0,
             moves: 0,
             trace: traced.then(Vec::new),
@@ -198,6 +201,7 @@ impl<'a> World<'a> {
             89..94 => {
                 if let Some(done) = rough_hands(&mut self.controllers, &mut self.server, &mut self.dice) {
                     self.lost.extend(done.strip_prefix("delete ConfigMap ").map(str::to_owned));
+                    self.bent |= done.starts_with("point Service");
                     self.note(|| done);
                 }
             }
@@ -269,7 +273,10 @@ impl<'a> World<'a> {
             let done = result.is_ok();
             self.note(|| format!("operator {who} writes {write}: {fault:?}, {result:?}"));
             if let Write::Action(action) = write {
-                oracles::server(&self.server, &self.controllers.models, &action, &self.together, self.rivalry)?;
+                oracles::server(&self.server, &action, &self.together, self.rivalry)?;
+                if !self.bent {
+                    oracles::stored(&self.server, &self.controllers.models)?;
+                }
                 if done && !self.rivalry {
                     oracles::canary(&self.server, &action)?;
                 }

@@ -22,7 +22,7 @@ use k8s_openapi::api::core::v1::Service;
 pub use destiny::{Destiny, destiny, digest, face};
 pub use end::{Luck, end};
 pub use plan::{is_late, plan};
-pub use server::{canary, server};
+pub use server::{canary, server, stored};
 
 /// The types of conditions that every status has.
 const CONDITIONS: [&str; 6] = [

@@ -21,13 +21,7 @@ use crate::explore::training::Models;
 
 /// What must hold on the server after every write of an operator. Runs may be active at the same time that are all `together` in a
 /// schedule that allows it, or where a leader was paused and creates what is cancelled already.
-pub fn server(
-    server: &Server,
-    models: &Models,
-    written: &Action,
-    together: &BTreeSet<String>,
-    rivalry: bool,
-) -> Result<(), String> {
+pub fn server(server: &Server, written: &Action, together: &BTreeSet<String>, rivalry: bool) -> Result<(), String> {
     let Some(job) = server.get::<ClusteringJob>(NAME) else { return Ok(()) };
     if let Action::Create(Object::ConfigMap(record)) = written
         && record.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(label::RUN))
@@ -45,6 +39,12 @@ pub fn server(
         let allowed = active.iter().all(|name| together.contains(*name));
         must!(active.len() <= 1 || allowed, "runs are active at the same time: {active:?}");
     }
+    Ok(())
+}
+
+/// The model in service stays in the store, unless a version that is about to end was put into service by hand.
+pub fn stored(server: &Server, models: &Models) -> Result<(), String> {
+    let Some(job) = server.get::<ClusteringJob>(NAME) else { return Ok(()) };
     if let Some(service) = server.get::<Service>(NAME)
         && job.spec.serving.is_some()
         && let Some(version) = selected(service)
