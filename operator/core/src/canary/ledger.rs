@@ -101,3 +101,41 @@ impl Ledger {
         self.opened.is_some() && self.stage != Stage::Rejected
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(stage: Stage, step: usize, paused: bool) -> Ledger {
+        let new = Ledger::new("a".to_owned(), Timestamp::UNIX_EPOCH);
+        Ledger { stage, step, paused: paused.then_some(Timestamp::UNIX_EPOCH), ..new }
+    }
+
+    #[test]
+    fn the_copy_that_is_further_counts() {
+        let life = [
+            ledger(Stage::Climbing, 0, false),
+            ledger(Stage::Climbing, 0, true),
+            ledger(Stage::Climbing, 1, false),
+            ledger(Stage::Passed, 1, false),
+            ledger(Stage::Rejected, 0, true),
+        ];
+        for (at, one) in life.iter().enumerate() {
+            for other in &life[..=at] {
+                assert_eq!(Ledger::further(Some(one.clone()), Some(other.clone())).as_ref(), Some(one));
+                assert_eq!(Ledger::further(Some(other.clone()), Some(one.clone())).as_ref(), Some(one));
+            }
+            assert_eq!(Ledger::further(None, Some(one.clone())).as_ref(), Some(one));
+        }
+    }
+
+    #[test]
+    fn an_annotation_is_read_as_it_was_written() {
+        let ledger = Ledger { why: "too \"slow\"".to_owned(), ..ledger(Stage::Rejected, 1, true) };
+        let mut deployment = Deployment::default();
+        deployment.metadata.annotations = Some([(annotation::CANARY.to_owned(), ledger.text())].into());
+        assert_eq!(Ledger::of(&deployment), Some(ledger));
+        deployment.metadata.annotations = Some([(annotation::CANARY.to_owned(), "{}".to_owned())].into());
+        assert_eq!(Ledger::of(&deployment), None);
+    }
+}
