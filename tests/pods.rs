@@ -362,13 +362,25 @@ fn a_replica_serves_exactly_what_it_was_told_to() {
     let summary: Value = Job::new(&manifest).run(&["--quiet", "--output", out.path().to_str().unwrap()]);
     let config = directory();
     let file = config.path().join("serve.json");
-    let write = |digest: &str| {
-        let uri = format!("{}/models/v1", out.path().display());
+    let write_with = |digest: &str, shadow: Option<&str>| {
+        let model = format!("{}/models/v1", out.path().display());
         let store = coterie_crds::resolved::Store::default();
-        let config =
-            coterie_crds::run::ServeConfig { model: uri, digest: digest.to_owned(), store, items: None, cache: None };
+        let shadow = shadow.map(|digest| coterie_crds::run::ShadowConfig {
+            model: model.clone(),
+            digest: digest.to_owned(),
+            store: store.clone(),
+        });
+        let config = coterie_crds::run::ServeConfig {
+            model,
+            digest: digest.to_owned(),
+            store,
+            items: None,
+            cache: None,
+            shadow,
+        };
         std::fs::write(&file, serde_json::to_string(&config).unwrap()).unwrap();
     };
+    let write = |digest: &str| write_with(digest, None);
     let serve = || {
         let mut command = coterie();
         command.args(["serve", "--drain-delay", "100ms", "--serve-config"]).arg(&file);
@@ -379,6 +391,19 @@ fn a_replica_serves_exactly_what_it_was_told_to() {
     let served = support::serve::Served::start(&mut serve());
     assert_eq!(served.get("/v1/model")["digest"], summary["modelDigest"]);
     assert_eq!(served.get("/healthz/ready")["modelVersion"], "v1");
+    drop(served);
+
+    // What it tells about its traffic is what the operator reads; a model to compare with that is not there keeps nobody from serving.
+    for (other, compared) in [(digest, true), ("blake3:0", false)] {
+        write_with(digest, Some(other));
+        let served = support::serve::Served::start(&mut serve());
+        served.get("/v1/model");
+        let report: coterie_crds::run::TrafficReport = serde_json::from_value(served.get("/v1/traffic")).unwrap();
+        assert_eq!((report.model_version.as_str(), report.requests, report.errors), ("v1", 1, 0));
+        assert_eq!(report.latency.seconds.len(), report.latency.counts.len());
+        let version = report.shadow.map(|shadow| shadow.version);
+        assert_eq!(version.as_deref(), compared.then_some("v1"));
+    }
 
     write("blake3:0");
     let refused = support::output(serve().args(["--http", "127.0.0.1:0"]));

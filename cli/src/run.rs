@@ -92,7 +92,7 @@ impl Run {
                     let loaded = serve::load(&summary.model_uri, &store).await?;
                     let served =
                         serve::served(loaded, items, directory.as_ref().map(|made| made.path()), self.quiet).await?;
-                    serve::serve(served, Some(address), None, Settings::default(), self.quiet).await
+                    serve::serve(served, None, Some(address), None, Settings::default(), self.quiet).await
                 })
             }
             None => Ok(()),

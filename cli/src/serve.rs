@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use coterie_crds::{
     resolved::{Items, Store},
-    run::{CacheConfig, RedisConfig, ServeConfig},
+    run::{CacheConfig, RedisConfig, ServeConfig, ShadowConfig},
 };
 use coterie_data::{ErrorClass, store::Location};
 use coterie_model::{
@@ -117,24 +117,29 @@ impl Serve {
         let asked = directory.is_some().then_some(Items { recall: self.recall, tables: self.tables });
         runtime()?.block_on(async {
             let load = async {
+                let mut shadow = None;
                 let (loaded, items, cache) = match (&self.serve_config, &self.model) {
                     (Some(path), _) => {
-                        let config = read(path)?;
-                        (load_exactly(&config).await?, config.items, config.cache)
+                        let ServeConfig { model, digest, store, items, cache, shadow: other } = read(path)?;
+                        let loaded = load_exactly(&model, &digest, &store).await?;
+                        if let Some(other) = other {
+                            shadow = load_shadow(&other).await;
+                        }
+                        (loaded, items, cache)
                     }
                     (None, Some(uri)) => (load(uri, &Store::from(self.store)).await?, asked, None),
                     (None, None) => {
                         return Err(Failure::usage("no model to serve; give --model URI or --serve-config FILE"));
                     }
                 };
-                Ok((served(loaded, items, directory.as_deref(), false).await?, cache))
+                Ok((served(loaded, items, directory.as_deref(), false).await?, shadow, cache))
             };
-            let (served, cache) = tokio::select! {
+            let (served, shadow, cache) = tokio::select! {
                 loaded = load => loaded?,
                 () = signals::asked() => return Ok(()),
             };
             let cache = cache.map_or(settings.cache, cache_settings);
-            serve(served, http, grpc, Settings { cache, ..settings }, false).await
+            serve(served, shadow, http, grpc, Settings { cache, ..settings }, false).await
         })
     }
 }
@@ -197,8 +202,8 @@ fn read(path: &Path) -> Result<ServeConfig, Failure> {
 }
 
 /// Loads exactly the version that is asked for. A store that fails for a while is waited for.
-async fn load_exactly(config: &ServeConfig) -> Result<Loaded, Failure> {
-    let location = coterie_data::store::open(&config.model, &config.store)?;
+async fn load_exactly(uri: &str, expected: &str, store: &Store) -> Result<Loaded, Failure> {
+    let location = coterie_data::store::open(uri, store)?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let mut pause = PAUSES.0;
     let model = loop {
@@ -213,27 +218,48 @@ async fn load_exactly(config: &ServeConfig) -> Result<Loaded, Failure> {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSES.1);
     };
-    let digest = coterie_model::digest(&model);
-    if digest != config.digest {
-        return Err(Failure::data(format!(
-            "{}: the model has digest {digest}, but {} was asked for; it was replaced by another: publish a new version \
-             instead of changing one",
-            config.model, config.digest
-        )));
-    }
+    verified(uri, expected, &model)?;
     Ok(Loaded { model, location })
 }
 
-/// Serves a model until asked to stop.
+/// Whether a model is the one that is asked for.
+fn verified(uri: &str, expected: &str, model: &Model) -> Result<(), Failure> {
+    let digest = coterie_model::digest(model);
+    if digest != expected {
+        return Err(Failure::data(format!(
+            "{uri}: the model has digest {digest}, but {expected} was asked for; it was replaced by another: publish a new \
+             version instead of changing one"
+        )));
+    }
+    Ok(())
+}
+
+/// The model to compare answers with. Without it a replica serves all the same.
+async fn load_shadow(config: &ShadowConfig) -> Option<Arc<Model>> {
+    let ShadowConfig { model: uri, digest, store } = config;
+    let load = async {
+        let model = load(uri, store).await?.model;
+        verified(uri, digest, &model)?;
+        Ok::<_, Failure>(model)
+    };
+    let loaded = load.await.map(Arc::new);
+    loaded.inspect_err(|failure| tracing::warn!(uri, %failure, "nothing to compare with could be loaded")).ok()
+}
+
+/// Serves a model until asked to stop, compared with another if there is one.
 pub(crate) async fn serve(
     served: Served,
+    shadow: Option<Arc<Model>>,
     http: Option<SocketAddr>,
     grpc: Option<SocketAddr>,
     settings: Settings,
     quiet: bool,
 ) -> Result<(), Failure> {
     let title = format!("{} {} ({})", served.model().name, served.version(), served.digest());
-    let server = Server::new(served, settings);
+    let mut server = Server::new(served, settings);
+    if let Some(shadow) = shadow {
+        server = server.with_shadow(shadow);
+    }
     let listeners = Listeners { http: listen(http).await?, grpc: listen(grpc).await? };
     if !quiet {
         eprintln!("serving {title}");

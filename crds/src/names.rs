@@ -42,6 +42,10 @@ pub mod annotation {
     pub const TEMPLATE_HASH: &str = "coterie.dev/template-hash";
     /// When the Service was last pointed at another model version, RFC 3339.
     pub const SWITCHED_TIME: &str = "coterie.dev/switched-time";
+    /// The model version in service while another takes a share of the traffic. On the Service, whose selector then names no version.
+    pub const STABLE_VERSION: &str = "coterie.dev/stable-version";
+    /// How far the traffic has moved to a version, as JSON. On its Deployment.
+    pub const CANARY: &str = "coterie.dev/canary";
     /// Version of the operator that wrote an object.
     pub const OPERATOR_VERSION: &str = "coterie.dev/operator-version";
 }
@@ -106,6 +110,12 @@ pub mod reason {
     pub const DEGRADED: &str = "Degraded";
     /// Replicas of the new version do not become ready; the old ones go on serving.
     pub const ROLLOUT_FAILED: &str = "RolloutFailed";
+    /// A new version takes a share of the traffic and is watched.
+    pub const CANARY: &str = "Canary";
+    /// A new version passed all steps and takes all the traffic.
+    pub const CANARY_PROMOTED: &str = "CanaryPromoted";
+    /// A new version did worse than spec.serving.rollout.gates allow; the one before goes on serving.
+    pub const CANARY_REJECTED: &str = "CanaryRejected";
     /// There is no model to serve yet.
     pub const NO_MODEL: &str = "NoModel";
     /// A time of the schedule passed without a run.

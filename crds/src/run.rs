@@ -7,6 +7,7 @@
 //! | [`RunProgress`] | coordinator | operator | `GET /status` on [`STATUS_PORT`] of the pod with index 0 |
 //! | [`RunReport`] | coordinator | operator | termination message of the pod with index 0 |
 //! | [`ServeConfig`] | operator | serving replicas | ConfigMap `<job>-<version>`, key [`SERVE_CONFIG_KEY`] |
+//! | [`TrafficReport`] | serving replicas | operator | `GET /v1/traffic` on [`SERVING_PORT`] of the pods of a canary |
 
 use std::path::PathBuf;
 
@@ -32,6 +33,9 @@ pub const RELAY_FROM_BYTES: u64 = 4 << 20;
 
 /// Port on which every training pod answers `/healthz`, `/status` and `/metrics`: HTTP, read-only.
 pub const STATUS_PORT: u16 = 8080;
+
+/// Port on which every serving pod answers over HTTP.
+pub const SERVING_PORT: u16 = 8080;
 
 /// Configuration of a run, the same for all its processes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -201,6 +205,9 @@ pub struct ServeConfig {
     /// Which answers are kept; `None` for the server's defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheConfig>,
+    /// The model in service, where this one is compared with it; `None` where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowConfig>,
 }
 
 /// Which answers a serving replica keeps. Who logs in to the server for shared ones comes from the environment.
@@ -226,4 +233,55 @@ pub struct RedisConfig {
     pub port: u16,
     /// How long an answer is waited for.
     pub timeout_millis: u64,
+}
+
+/// A model that a replica loads to compare its own answers with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ShadowConfig {
+    /// Where the model version lies.
+    pub model: String,
+    /// The digest it must have.
+    pub digest: String,
+    /// How to reach the store.
+    pub store: Store,
+}
+
+/// What a serving replica has answered since it started. Counts only grow.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficReport {
+    /// The version that answers.
+    pub model_version: String,
+    /// Queries answered, whatever came of them.
+    pub requests: u64,
+    /// Those that ended with an error of the server's.
+    pub errors: u64,
+    /// How long they took.
+    pub latency: LatencyReport,
+    /// How the answers compare with those of [`ServeConfig::shadow`]. `None`: they are not compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowReport>,
+}
+
+/// A histogram of times.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LatencyReport {
+    /// Upper bounds in seconds, rising.
+    pub seconds: Vec<f64>,
+    /// Queries that took at most so long, one count per bound.
+    pub counts: Vec<u64>,
+}
+
+/// How answers compare with those of another model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowReport {
+    /// Version of the other model.
+    pub version: String,
+    /// Rows that both have assigned.
+    pub rows: u64,
+    /// Rows that the other model puts into another cluster, after the best matching of clusters.
+    pub reassigned: u64,
 }

@@ -306,6 +306,71 @@ pub struct ServingStatus {
 
     /// grpcAddress is where queries over gRPC go inside the cluster.
     pub grpc_address: String,
+
+    /// canary tells how the gradual move of the traffic to a new model version stands. Unset: none is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryStatus>,
+}
+
+/// A gradual move of the traffic to a new model version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CanaryStatus {
+    /// version is the model version that the traffic moves to.
+    pub version: String,
+
+    /// attempt covers what the canary is made from, spec.serving.rollout and the pods: another attempt begins with the first step.
+    pub attempt: String,
+
+    /// state is where the move stands.
+    pub state: CanaryState,
+
+    /// step is the number of the step, from 1.
+    pub step: i32,
+
+    /// weight is the share of the answering pods that are of the new version, in percent. 0: it gets no traffic.
+    pub weight: i32,
+
+    /// startTime is when the new version first got traffic. Unset: it has not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+
+    /// stepTime is when the pause of the step began. Unset: its pods are starting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_time: Option<Time>,
+
+    /// requests is the number of requests in the last interval, rounded to two digits. Unset: none has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<i64>,
+
+    /// errorRate is the share of them that ended with an error of the server's, rounded. Unset: there were no requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_rate: Option<String>,
+
+    /// latencyMillis is the 95th percentile of the time they took, rounded. Unset: there were no requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_millis: Option<String>,
+
+    /// reassigned is the share of compared rows that the model in service puts into another cluster, rounded. Unset: none were compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reassigned: Option<String>,
+
+    /// message says why the version was rejected. Unset: it was not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// Where a gradual move of the traffic stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum CanaryState {
+    /// The pods of a step are starting.
+    Starting,
+    /// A step has its pods and lasts.
+    Paused,
+    /// All steps have passed, and the remaining pods are starting.
+    Promoting,
+    /// The new version did worse than allowed and gets no traffic.
+    Rejected,
 }
 
 fn not_observed() -> i64 {

@@ -63,8 +63,8 @@ impl Executor {
 
     /// Carries out a plan that was made from this job.
     pub(crate) async fn execute(&self, job: &ClusteringJob, plan: &Plan) -> Report {
-        // Asking for progress and waking up are not writes: the caller sees to them.
-        let Plan { status, actions, events, poll: _, wake: _ } = plan;
+        // Asking pods and waking up are not writes: the caller sees to them.
+        let Plan { status, actions, events, poll: _, traffic: _, wake: _ } = plan;
         let mut report = Report::default();
         report.failure = self.write(job, status.as_ref(), events, actions, &mut report).await.err();
         report

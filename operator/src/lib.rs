@@ -8,7 +8,8 @@
 //!   report  failures sorted once, retried by their class          failure.rs, memory.rs, backoff.rs
 //! ```
 //!
-//! Beside them: progress of runs is asked for ([`Poll`](coterie_operator_core::plan::Poll)), one of several replicas leads, and health and
+//! Beside them: progress of runs and traffic of canaries are asked for ([`Poll`](coterie_operator_core::plan::Poll),
+//! [`TrafficPoll`](coterie_operator_core::plan::TrafficPoll)), one of several replicas leads, and health and
 //! metrics are served.
 //!
 //! # Guarantees
@@ -18,6 +19,7 @@
 //! - Secrets are created and deleted, never read; their content is in no log, event or metric.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod ask;
 mod backoff;
 mod event;
 mod execute;
@@ -32,10 +34,11 @@ mod observe;
 mod poll;
 mod preflight;
 mod reconcile;
+mod traffic;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use coterie_crds::run::STATUS_PORT;
+use coterie_crds::run::{SERVING_PORT, STATUS_PORT};
 pub use coterie_operator_core::Settings;
 use kube::Client;
 use tokio::{
@@ -53,6 +56,7 @@ use crate::{
     metrics::Metrics,
     poll::Poller,
     reconcile::Shared,
+    traffic::Watcher,
 };
 
 /// How long writes in flight may take to end when the operator stops.
@@ -175,6 +179,7 @@ impl Work {
         let shared = Arc::new(Shared {
             executor: Executor::new(client.clone(), leadership, instance, metrics.clone()),
             poller: Poller::new(interval, STATUS_PORT, metrics.clone()),
+            watcher: Watcher::new(SERVING_PORT),
             memory: Memory::default(),
             permits: Semaphore::new(concurrency.into()),
             concurrency,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use coterie_crds::run::RunProgress;
-use coterie_operator_core::Refusal;
+use coterie_operator_core::{Refusal, traffic::Traffic};
 use tokio::time::Instant;
 
 use crate::{
@@ -23,6 +23,7 @@ pub(crate) struct Memory(Mutex<HashMap<String, Remembered>>);
 #[derive(Debug, Default)]
 struct Remembered {
     progress: Option<RunProgress>,
+    traffic: Option<Traffic>,
     /// What was refused for this generation, and when that was last confirmed.
     refusals: Vec<(Refusal, Instant)>,
     generation: Option<i64>,
@@ -52,6 +53,16 @@ impl Memory {
         let news = job.progress.as_ref() != Some(&progress);
         job.progress = Some(progress);
         news
+    }
+
+    /// What the job's canary answered in the last interval.
+    pub(crate) fn traffic(&self, uid: &str) -> Option<Traffic> {
+        self.jobs().get(uid)?.traffic.clone()
+    }
+
+    /// Keeps what a canary answered.
+    pub(crate) fn set_traffic(&self, uid: &str, traffic: Traffic) {
+        self.jobs().entry(uid.to_owned()).or_default().traffic = Some(traffic);
     }
 
     /// What was refused when plans for this generation of the job were carried out.

@@ -67,15 +67,13 @@ pub(crate) fn watch(client: &Client, namespace: Option<&str>, metrics: &Arc<Metr
     let changed = telling(changed, metrics).map(Ok).boxed();
 
     let ours = format!("{}={MANAGER}", label::MANAGED_BY);
-    let training = format!("{ours},{}={}", label::COMPONENT, label::TRAINING);
     let mut children = stream::SelectAll::new();
     let mut scope = Scope { client, namespace, jobs: &jobs, metrics, children: &mut children };
     let stores = Stores {
         config_maps: scope.watch(&ours),
         services: scope.watch(&ours),
         batch_jobs: scope.watch(&ours),
-        // Serving pods are seen through their Deployments.
-        pods: scope.watch(&training),
+        pods: scope.watch(&ours),
         deployments: scope.watch(&ours),
         autoscalers: scope.watch(&ours),
         disruption_budgets: scope.watch(&ours),
@@ -170,6 +168,7 @@ impl Stores {
                 network_policies: children(&self.network_policies, of),
             },
             progress: memory.progress(&uid),
+            traffic: memory.traffic(&uid),
             refusals: memory.refusals(&uid, job.metadata.generation),
         }
     }

@@ -1,47 +1,32 @@
-//! Asks coordinators how far they are, aside from reconciliations: a coordinator that does not answer must not hold up anything else.
+//! Asks coordinators how far they are.
 
 use std::{
     collections::{HashMap, HashSet},
-    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use bytes::Bytes;
 use coterie_crds::run::RunProgress;
 use coterie_operator_core::plan::Poll;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use jiff::Timestamp;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinHandle,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
 use crate::{
+    ask::{AskError, Asker},
     failure::chain,
     metrics::{Metrics, PollOutcome},
 };
-
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Size of an answer that is worth reading.
-const BODY_LIMIT: usize = 64 << 10;
-
-/// Coordinators asked at the same time.
-const CONCURRENCY: usize = 32;
 
 /// Longest time until a coordinator that does not answer is asked again.
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 /// Asks the coordinators of many jobs.
 pub(crate) struct Poller {
-    asker: Arc<Asker>,
+    follower: Arc<Follower>,
     interval: Duration,
     followed: Mutex<HashMap<String, Followed>>,
 }
@@ -54,30 +39,9 @@ struct Followed {
     task: JoinHandle<()>,
 }
 
-struct Asker {
-    client: Client<HttpConnector, Empty<Bytes>>,
-    permits: Semaphore,
-    port: u16,
+struct Follower {
+    asker: Asker,
     metrics: Arc<Metrics>,
-}
-
-/// There is no answer.
-#[derive(Debug, thiserror::Error)]
-enum AskError {
-    #[error("the pod's address is none: {0}")]
-    Address(String),
-    #[error("no answer within two seconds")]
-    Timeout,
-    #[error("ask the coordinator")]
-    Request(#[from] hyper_util::client::legacy::Error),
-    #[error("the coordinator answered with status {0}")]
-    Status(http::StatusCode),
-    #[error("read the coordinator's answer")]
-    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the coordinator's answer is no progress")]
-    Json(#[from] serde_json::Error),
-    #[error("the answer is about run {0}")]
-    OtherRun(String),
 }
 
 // === impl Poller ===
@@ -85,14 +49,8 @@ enum AskError {
 impl Poller {
     /// A poller that asks no coordinator more often than every `interval`.
     pub(crate) fn new(interval: Duration, port: u16, metrics: Arc<Metrics>) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(PATIENCE));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(interval * 2)
-            .pool_max_idle_per_host(1)
-            .build(connector);
-        let asker = Asker { client, permits: Semaphore::new(CONCURRENCY), port, metrics };
-        Self { asker: Arc::new(asker), interval, followed: Mutex::default() }
+        let follower = Follower { asker: Asker::new(interval, port), metrics };
+        Self { follower: Arc::new(follower), interval, followed: Mutex::default() }
     }
 
     /// Follows the run that the plan for a job names, and no other. `answered` is given each answer.
@@ -116,7 +74,8 @@ impl Poller {
             }
             _ => {
                 let (sender, receiver) = watch::channel(at);
-                let asking = self.asker.clone().follow(run.clone(), pod_ip.clone(), receiver, self.interval, answered);
+                let asking =
+                    self.follower.clone().follow(run.clone(), pod_ip.clone(), receiver, self.interval, answered);
                 let task = tokio::spawn(asking);
                 let one = Followed { run: run.clone(), pod_ip: pod_ip.clone(), at: sender, task };
                 followed.insert(uid.to_owned(), one);
@@ -140,9 +99,9 @@ impl Drop for Followed {
     }
 }
 
-// === impl Asker ===
+// === impl Follower ===
 
-impl Asker {
+impl Follower {
     async fn follow(
         self: Arc<Self>,
         run: String,
@@ -172,7 +131,7 @@ impl Asker {
                     tracing::debug!(run, pod_ip, error = chain(&error), "no progress is known");
                     let wait = silence;
                     silence = (silence * 2).min(LONGEST_SILENCE);
-                    let other = matches!(error, AskError::OtherRun(_));
+                    let other = matches!(error, AskError::Other(_));
                     (if other { PollOutcome::OtherRun } else { PollOutcome::Failed }, wait)
                 }
             };
@@ -182,31 +141,18 @@ impl Asker {
     }
 
     async fn ask(&self, run: &str, pod_ip: &str) -> Result<RunProgress, AskError> {
-        // The semaphore is never closed.
-        let _permit = self.permits.acquire().await;
-        let progress = timeout(PATIENCE, self.get(pod_ip)).await.map_err(|_| AskError::Timeout)??;
-        if progress.run == run { Ok(progress) } else { Err(AskError::OtherRun(progress.run)) }
-    }
-
-    async fn get(&self, pod_ip: &str) -> Result<RunProgress, AskError> {
-        let no_address = || AskError::Address(pod_ip.to_owned());
-        let address = SocketAddr::new(pod_ip.parse::<IpAddr>().map_err(|_| no_address())?, self.port);
-        let uri = format!("http://{address}/status").parse().map_err(|_| no_address())?;
-        let response = self.client.get(uri).await?;
-        if !response.status().is_success() {
-            return Err(AskError::Status(response.status()));
-        }
-        let body = Limited::new(response.into_body(), BODY_LIMIT).collect().await.map_err(AskError::Body)?;
-        Ok(serde_json::from_slice(&body.to_bytes())?)
+        let progress: RunProgress = self.asker.ask(pod_ip, "/status").await?;
+        if progress.run == run { Ok(progress) } else { Err(AskError::Other(progress.run)) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::{Json, Router, routing::get};
-    use tokio::{net::TcpListener, sync::mpsc};
+    use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 
     use super::*;
+    use crate::ask::BODY_LIMIT;
 
     /// A coordinator that answers with this body.
     async fn coordinator(body: serde_json::Value) -> u16 {

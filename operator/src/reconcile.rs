@@ -27,6 +27,7 @@ use crate::{
     metrics::{Metrics, Outcome},
     observe::{Guarded, Stores, Watches},
     poll::Poller,
+    traffic::Watcher,
 };
 
 /// Changes that come this close together are handled together.
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) executor: Executor,
     pub(crate) poller: Poller,
+    pub(crate) watcher: Watcher,
     pub(crate) memory: Memory,
     pub(crate) metrics: Arc<Metrics>,
     /// Bounds the reconciliations at work in all namespaces together.
@@ -106,6 +108,7 @@ async fn sweep(contexts: &[Arc<Context>]) {
         let uids: HashSet<String> = jobs.iter().filter_map(|job| job.uid()).collect();
         first.shared.memory.retain(&uids);
         first.shared.poller.retain(&uids);
+        first.shared.watcher.retain(&uids);
         first.shared.metrics.jobs(jobs.len());
     }
 }
@@ -154,6 +157,15 @@ async fn step(job: &ClusteringJob, context: &Context) -> (Outcome, Result<Action
         }
     };
     shared.poller.follow(&uid, plan.poll.as_ref(), now, answered);
+    let judged = {
+        let (shared, trigger) = (shared.clone(), trigger.clone());
+        let (uid, job) = (uid.clone(), reference(job));
+        move |traffic| {
+            shared.memory.set_traffic(&uid, traffic);
+            let _ = trigger.unbounded_send(job.clone());
+        }
+    };
+    shared.watcher.follow(&uid, plan.traffic.as_ref(), judged);
     let (outcome, result) = ended(job, context, report);
     (outcome, result.map(|action| earlier(action, &plan, now)))
 }

@@ -7,6 +7,7 @@ use crate::hot::Hot;
 use crate::metrics::Metrics;
 use crate::query::{self, Assignment, Matrix, Method, Neighbour, QueryError, Served, Similar, SimilarItem};
 use crate::settings::Settings;
+use crate::shadow::Shadow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -23,11 +24,13 @@ pub(crate) struct App {
     cache: Cache,
     /// One permit for each stream that may be open.
     pub(crate) streams: Arc<Semaphore>,
+    /// What answers are compared with, if they are.
+    pub(crate) shadow: Option<Shadow>,
     ready: AtomicBool,
 }
 
 impl App {
-    pub(crate) fn new(settings: Settings, hot: Arc<Hot>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(settings: Settings, hot: Arc<Hot>, metrics: Arc<Metrics>, shadow: Option<Shadow>) -> Self {
         Self {
             admission: Admission::new(settings.max_arriving, settings.max_in_flight, settings.max_bytes_in_flight),
             compute: Compute::new(settings.compute_threads),
@@ -36,6 +39,7 @@ impl App {
             settings,
             hot,
             metrics,
+            shadow,
             ready: AtomicBool::new(false),
         }
     }
@@ -63,6 +67,8 @@ impl App {
         matrix: Matrix,
         lone: bool,
     ) -> Result<Vec<Assignment>, QueryError> {
+        let shadow = self.shadow.as_ref();
+        let sample = shadow.and_then(|shadow| shadow.sample(&matrix, Instant::now()));
         let assignments = if lone && served.cost_per_row() > AT_ONCE {
             vec![self.assign_kept(served, matrix).await?]
         } else {
@@ -70,6 +76,9 @@ impl App {
         };
         self.metrics.count_rows(assignments.len());
         served.count(Instant::now(), &assignments);
+        if let Some((shadow, sample)) = shadow.zip(sample) {
+            shadow.offer(sample, &assignments);
+        }
         Ok(assignments)
     }
 

@@ -8,7 +8,7 @@ use crate::gate::{self, Gate};
 use crate::metrics::Protocol;
 use crate::oip;
 use crate::query::{
-    self, ClusterView, Like, Map, MapItem, Matrix, Method, Page, Place, QueryError, Similar, Traffic, signed,
+    self, ClusterView, Like, Map, MapItem, Matrix, Method, Page, Place, QueryError, Recent, Similar, signed,
 };
 use crate::reflection;
 use crate::status;
@@ -318,7 +318,7 @@ pub(crate) fn reply<T>(answer: Result<T, QueryError>) -> Result<Response<T>, Sta
 }
 
 fn cluster(view: ClusterView<'_>) -> Cluster {
-    let ClusterView { cluster, statistics, traffic: Traffic { rows, share }, centroid } = view;
+    let ClusterView { cluster, statistics, recent: Recent { rows, share }, centroid } = view;
     let percentiles = |DistancePercentiles { p50, p90, p95, p99 }| Percentiles { p50, p90, p95, p99 };
     Cluster {
         cluster: signed(cluster),

@@ -56,7 +56,9 @@ mod reflection;
 mod rest;
 mod server;
 mod settings;
+mod shadow;
 mod status;
+mod traffic;
 
 pub use cache::{CacheSettings, SharedSettings};
 pub use hot::Handle;

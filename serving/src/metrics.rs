@@ -1,6 +1,7 @@
 //! What the server counts, in the OpenMetrics text format.
 
 use crate::query::Served;
+use crate::traffic::Traffic;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -44,6 +45,7 @@ pub(crate) enum Endpoint {
     ServerMetadata,
     Health,
     Metrics,
+    Traffic,
     OpenApi,
     Reflection,
     Other,
@@ -97,6 +99,7 @@ pub(crate) struct Metrics {
     sharing: Gauge,
     model: Family<ModelLabels, Gauge>,
     current: Mutex<Option<ModelLabels>>,
+    traffic: Traffic,
 }
 
 /// A request being answered. Dropped unfinished, it counts as `cancelled`: the caller went away.
@@ -136,7 +139,18 @@ impl Metrics {
         registry.register("cache_shared_up", "Whether the server for shared answers answers", sharing.clone());
         let model = Family::default();
         registry.register("model_info", "The model being served: always 1", model.clone());
-        Self { registry, requests, seconds, in_flight, rows, lookups, sharing, model, current: Mutex::default() }
+        Self {
+            registry,
+            requests,
+            seconds,
+            in_flight,
+            rows,
+            lookups,
+            sharing,
+            model,
+            current: Mutex::default(),
+            traffic: Traffic::default(),
+        }
     }
 
     /// Names the model being served.
@@ -167,6 +181,11 @@ impl Metrics {
         self.sharing.set(i64::from(up));
     }
 
+    /// The queries alone, in few numbers.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
     pub(crate) fn begin(&self, protocol: Protocol, endpoint: Endpoint) -> InFlight<'_> {
         self.in_flight.inc();
         InFlight { metrics: self, protocol, endpoint, begun: Instant::now(), code: None }
@@ -192,9 +211,13 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         let &mut Self { metrics, protocol, endpoint, begun, ref mut code } = self;
         let code = code.take().unwrap_or_else(|| "cancelled".to_owned());
+        let time = begun.elapsed();
         metrics.in_flight.dec();
+        if endpoint.is_query() {
+            metrics.traffic.count(&code, time);
+        }
         metrics.requests.get_or_create(&RequestLabels { protocol, endpoint, code }).inc();
-        metrics.seconds.get_or_create(&EndpointLabels { protocol, endpoint }).observe(begun.elapsed().as_secs_f64());
+        metrics.seconds.get_or_create(&EndpointLabels { protocol, endpoint }).observe(time.as_secs_f64());
     }
 }
 
@@ -214,6 +237,7 @@ impl Endpoint {
                 "/v1/model" => Self::GetModel,
                 "/healthz/live" | "/healthz/ready" => Self::Health,
                 "/metrics" => Self::Metrics,
+                "/v1/traffic" => Self::Traffic,
                 "/openapi.json" => Self::OpenApi,
                 "/v2" | "/v2/" => Self::ServerMetadata,
                 "/v2/health/live" | "/v2/health/ready" => Self::Health,
@@ -273,6 +297,7 @@ impl Endpoint {
             | Self::ServerMetadata
             | Self::Health
             | Self::Metrics
+            | Self::Traffic
             | Self::OpenApi
             | Self::Reflection
             | Self::Other => false,
@@ -296,6 +321,7 @@ impl Endpoint {
             Self::ServerMetadata => "server_metadata",
             Self::Health => "health",
             Self::Metrics => "metrics",
+            Self::Traffic => "traffic",
             Self::OpenApi => "openapi",
             Self::Reflection => "reflection",
             Self::Other => "other",

@@ -18,8 +18,8 @@ pub use error::QueryError;
 pub use map::{Map, MapItem, Place, map};
 pub use matrix::Matrix;
 pub(crate) use matrix::check_dimension;
+pub use shares::Recent;
 pub(crate) use shares::Shares;
-pub use shares::Traffic;
 pub use similar::{DEFAULT_ITEMS, Like, MOST_ITEMS, Method, Similar, SimilarItem, method, similar, similar_cost};
 pub use tree::{cut, dendrogram};
 

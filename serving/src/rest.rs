@@ -25,7 +25,8 @@ pub(crate) use numbers::{Append, MOST_ROWS, Rows};
 use serde::Serialize;
 use shapes::{
     AssignBody, AssignReply, ClusterReply, ClustersReply, DendrogramQuery, DendrogramReply, ErrorReply, ListQuery,
-    MapQuery, MapReply, MethodName, ModelReply, NearestBody, NearestReply, SimilarBody, SimilarReply, VersionQuery,
+    MapQuery, MapReply, MethodName, ModelReply, NearestBody, NearestReply, SimilarBody, SimilarReply, TrafficReply,
+    VersionQuery,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -56,6 +57,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/healthz/live", get(live))
         .route("/healthz/ready", get(ready))
         .route("/metrics", get(scrape))
+        .route("/v1/traffic", get(traffic))
         .route("/openapi.json", get(openapi))
         .merge(oip::rest::routes())
         .fallback(no_such_endpoint)
@@ -213,6 +215,19 @@ async fn scrape(State(app): State<Arc<App>>) -> Reply {
         QueryError::Internal
     })?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}
+
+async fn traffic(State(app): State<Arc<App>>) -> Reply {
+    // Off the async threads, and not in turn with the queries: it is wanted most when there are too many of them.
+    let reply = tokio::task::spawn_blocking(move || {
+        let comparison = app.shadow.as_ref().map(|shadow| shadow.comparison(Instant::now()));
+        spell(&TrafficReply::new(&app.hot.get(), app.metrics.traffic(), comparison))
+    });
+    let body = reply.await.map_err(|error| {
+        tracing::error!(%error, "the traffic could not be told");
+        QueryError::Internal
+    })?;
+    Ok(json(body?))
 }
 
 async fn openapi() -> Response {

@@ -8,9 +8,11 @@ use crate::metrics::{Metrics, Protocol};
 use crate::query::Served;
 use crate::rest;
 use crate::settings::Settings;
+use crate::shadow::Shadow;
 use coterie_model::Model;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -41,6 +43,7 @@ pub struct Server {
     settings: Settings,
     hot: Arc<Hot>,
     metrics: Arc<Metrics>,
+    shadow: Option<Shadow>,
 }
 
 /// Serves `model` on `listeners` until `shutdown` completes and the requests in flight are answered, with default
@@ -56,6 +59,15 @@ pub async fn run(
     Server::new(model, Settings::default()).run(listeners, shutdown).await
 }
 
+/// The comparison with another model, until this is dropped.
+struct Comparing(tokio::task::JoinHandle<()>);
+
+impl Drop for Comparing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 // === impl Server ===
 
 impl Server {
@@ -64,7 +76,28 @@ impl Server {
         let served = Arc::new(model.into());
         let metrics = Arc::new(Metrics::new());
         metrics.set_model(&served);
-        Self { settings, hot: Arc::new(Hot::new(served)), metrics }
+        Self { settings, hot: Arc::new(Hot::new(served)), metrics, shadow: None }
+    }
+
+    /// Compares a sample of the answers with those of another model, after they were given; `GET /v1/traffic` tells the result. A model of another
+    /// input dimension cannot be asked about the same rows, and is left out.
+    #[must_use]
+    pub fn with_shadow(mut self, other: impl Into<Served>) -> Self {
+        let other = other.into();
+        let (expected, found) = (self.hot.get().input_dimension(), other.input_dimension());
+        if expected == found {
+            tracing::info!(version = other.version(), "answers are compared with another model");
+            self.shadow = Some(Shadow::new(other, Instant::now()));
+        } else {
+            let version = other.version();
+            tracing::warn!(
+                version,
+                expected,
+                found,
+                "the other model takes vectors of another dimension; nothing is compared"
+            );
+        }
+        self
     }
 
     /// A handle to replace the model while the server runs.
@@ -83,13 +116,13 @@ impl Server {
     /// # Errors
     /// [`ServeError`] when there is no listener, or on a defect.
     pub async fn run(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let Self { settings, hot, metrics } = self;
+        let Self { settings, hot, metrics, shadow } = self;
         let Listeners { http, grpc } = listeners;
         if http.is_none() && grpc.is_none() {
             return Err(ServeError::NoListener);
         }
         let drain_delay = settings.drain_delay;
-        let app = Arc::new(App::new(settings.clone(), hot, metrics));
+        let app = Arc::new(App::new(settings.clone(), hot, metrics, shadow));
         let (stop, stopped) = watch::channel(false);
         let (grpc_router, mut health) = grpc::router(Arc::clone(&app), stopped.clone()).await;
         app.set_ready(true);
@@ -102,6 +135,14 @@ impl Server {
             tasks.spawn(accept::serve(listener, grpc_router, Protocol::Grpc, settings, stopped));
         }
         tracing::info!(version = app.hot.get().version(), "serving");
+        let comparing = Comparing(tokio::spawn({
+            let app = Arc::clone(&app);
+            async move {
+                if let Some(shadow) = &app.shadow {
+                    shadow.run(&app.compute).await;
+                }
+            }
+        }));
 
         tokio::select! {
             () = shutdown => {}
@@ -117,6 +158,7 @@ impl Server {
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(ServeError::Task)?;
         }
+        drop(comparing);
         tracing::info!("stopped");
         Ok(())
     }

@@ -10,7 +10,7 @@ use support::items::with_items;
 use support::{models, start_served};
 
 /// Every endpoint, with a request that succeeds.
-const ENDPOINTS: [(&str, &str, &str, &str); 21] = [
+const ENDPOINTS: [(&str, &str, &str, &str); 22] = [
     ("post", "/v1/assign", "/v1/assign", r#"{"vectors": [[100, 0], [0, 100]]}"#),
     ("post", "/v1/nearest-clusters", "/v1/nearest-clusters", r#"{"vector": [100, 0]}"#),
     ("post", "/v1/similar-items", "/v1/similar-items", r#"{"id": 101, "count": 2}"#),
@@ -30,6 +30,7 @@ const ENDPOINTS: [(&str, &str, &str, &str); 21] = [
     ("post", "/v2/models/{model}/versions/{version}/infer", "/v2/models/songs/versions/v3/infer", INFER),
     ("get", "/healthz/live", "/healthz/live", ""),
     ("get", "/healthz/ready", "/healthz/ready", ""),
+    ("get", "/v1/traffic", "/v1/traffic", ""),
     ("get", "/metrics", "/metrics", ""),
     ("get", "/openapi.json", "/openapi.json", ""),
 ];

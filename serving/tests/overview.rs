@@ -99,11 +99,11 @@ async fn clusters_tell_what_was_asked_of_late() {
     server.post("/v1/assign", r#"{"vectors": [[160, 0], [160, 0], [100, 0]]}"#).await.ok();
     let mut client = server.client().await;
     client.assign_batch(support::batch(2, &[160.0, 0.0])).await.unwrap();
-    let traffic = |cluster: &serde_json::Value| cluster["traffic"].clone();
-    assert_eq!(traffic(&server.get("/v1/clusters/1").await.ok()), json!({"rows": 3, "share": 0.75}));
+    let recent = |cluster: &serde_json::Value| cluster["recent"].clone();
+    assert_eq!(recent(&server.get("/v1/clusters/1").await.ok()), json!({"rows": 3, "share": 0.75}));
     let all = server.get("/v1/clusters").await.ok();
-    assert_eq!(traffic(&all["clusters"][0]), json!({"rows": 1, "share": 0.25}));
-    assert_eq!(traffic(&all["clusters"][2]), json!({"rows": 0, "share": 0.0}));
+    assert_eq!(recent(&all["clusters"][0]), json!({"rows": 1, "share": 0.25}));
+    assert_eq!(recent(&all["clusters"][2]), json!({"rows": 0, "share": 0.0}));
     let request = GetClusterRequest { cluster: 1, model_version: String::new() };
     let cluster = client.get_cluster(request).await.unwrap().into_inner().cluster.unwrap();
     assert_eq!((cluster.recent_rows, cluster.recent_share), (3, 0.75));
@@ -112,5 +112,5 @@ async fn clusters_tell_what_was_asked_of_late() {
     let mut next = models::songs();
     next.version = "v4".to_owned();
     server.handle.replace(std::sync::Arc::new(next));
-    assert_eq!(traffic(&server.get("/v1/clusters/1").await.ok()), json!({"rows": 0, "share": 0.0}));
+    assert_eq!(recent(&server.get("/v1/clusters/1").await.ok()), json!({"rows": 0, "share": 0.0}));
 }

@@ -61,7 +61,7 @@ async fn clusters_are_listed_page_by_page() {
     let server = start(models::songs()).await;
     let first = json!({"cluster": 0, "size": 10, "share": 0.25, "inertia": 2.5, "meanDistance": 0.5,
         "standardDeviation": 0.5, "radius": 1.5, "distancePercentiles": {"p50": 0.5, "p90": 0.75, "p95": 1.0, "p99": 1.25},
-        "silhouette": 0.75, "exemplars": [0, "row-0"], "traffic": {"rows": 0, "share": 0.0}});
+        "silhouette": 0.75, "exemplars": [0, "row-0"], "recent": {"rows": 0, "share": 0.0}});
     let all = server.get("/v1/clusters").await.ok();
     assert_eq!(all["total"], 3);
     assert_eq!(all["modelVersion"], "v3");

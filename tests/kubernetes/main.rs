@@ -15,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod canary;
 mod cluster;
 mod faults;
 mod idle;

@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Decimal, PodTemplate, RATIO_PATTERN, Resources, SecretReference};
+use super::{Decimal, PodTemplate, RATIO_PATTERN, Resources, Rollout, SecretReference};
 
 /// Settings of serving.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -56,6 +56,11 @@ pub struct Serving {
     /// replaces the pods, one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
+
+    /// rollout moves the traffic to a new model version by steps, and back when it does worse than its gates allow. Unset: a new version
+    /// takes all the traffic once its replicas are ready. Mutable; used at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
 }
 
 /// Answers that serving pods keep. An answer from the cache is the one that would be computed: a question is known by all its bits.
@@ -185,6 +190,7 @@ impl Default for Serving {
             similar_items: false,
             lsh: None,
             cache: None,
+            rollout: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! kstatus reads `Reconciling` and `Stalled` first, so at most one of them is ever true, and `Ready` is true only when neither is.
 
 use coterie_crds::names::{condition, reason};
-use coterie_crds::status::{ModelStatus, RunState, RunStatus};
+use coterie_crds::status::{CanaryState, ModelStatus, RunState, RunStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::context::Context;
@@ -159,6 +159,9 @@ fn stalled(context: &Context<'_>, account: &Account, serving: &Outlook) -> Optio
     if let Some(verdict) = account.model.as_ref().and_then(|model| gate_missed(context, account, model)) {
         return Some(verdict);
     }
+    if let Some(why) = &serving.rejection {
+        return Some(rejected(account, serving, why));
+    }
     let failure = serving.failure.as_ref()?;
     let model = account.model.as_ref().map(|model| model.version.as_str()).unwrap_or_default();
     let kept = match serving.status.as_ref().and_then(|status| status.version.as_deref()) {
@@ -169,6 +172,17 @@ fn stalled(context: &Context<'_>, account: &Account, serving: &Outlook) -> Optio
         reason::ROLLOUT_FAILED,
         format!("replicas of model {model} do not become ready: {failure}{kept}. Look at their pods and logs"),
     ))
+}
+
+/// A canary that did worse than it may.
+fn rejected(account: &Account, serving: &Outlook, why: &str) -> Verdict {
+    let model = account.model.as_ref().map(|model| model.version.as_str()).unwrap_or_default();
+    let kept = match serving.status.as_ref().and_then(|status| status.version.as_deref()) {
+        Some(version) => format!("; model {version} stays in service"),
+        None => String::new(),
+    };
+    let advice = "train another model (change the spec, or spec.retrainToken), or change spec.serving.rollout to try this one again";
+    Verdict::new(reason::CANARY_REJECTED, format!("model {model} was rejected: {why}{kept}. To go on, {advice}"))
 }
 
 /// The gates that the newest model misses. They are judged anew whenever they change, for a model in service too: it stays there, but the job
@@ -211,6 +225,9 @@ fn pending(
         return None;
     }
     let model = account.model.as_ref().map(|model| model.version.as_str()).unwrap_or_default();
+    if let Some(waits) = &serving.waits {
+        return Some(Verdict::new(reason::CANARY, waits.clone()));
+    }
     Some(match &status.version {
         Some(version) if version != model => Verdict::new(
             reason::ROLLING_OUT,
@@ -236,7 +253,12 @@ fn serving_statement(serving: &Outlook, account: &Account) -> (bool, &'static st
     let Some(status) = &serving.status else {
         return (false, reason::NOT_REQUESTED, "spec.serving is not set".to_owned());
     };
-    let ready = format!("{} of {} replicas", status.ready_replicas, status.replicas);
+    let canary = status.canary.as_ref().map_or(String::new(), |canary| match canary.state {
+        CanaryState::Rejected => format!("; model {} was rejected", canary.version),
+        _ if canary.start_time.is_some() => format!("; model {} takes a share", canary.version),
+        CanaryState::Starting | CanaryState::Paused | CanaryState::Promoting => String::new(),
+    });
+    let ready = format!("{} of {} replicas{canary}", status.ready_replicas, status.replicas);
     match &status.version {
         Some(version) if serving.available >= status.replicas => {
             (true, reason::AVAILABLE, format!("model {version} on {ready}"))

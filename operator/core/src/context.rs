@@ -78,12 +78,19 @@ impl Todo {
     }
 
     /// Applies what is wanted where the observed object is missing or differs.
-    pub(crate) fn apply<T: Child + serde::Serialize>(&mut self, observed: Option<&T>, mut wanted: T) {
+    pub(crate) fn apply<T: Child + serde::Serialize>(&mut self, observed: Option<&T>, wanted: T) {
         if let Some(observed) = observed {
             let gone = observed.metadata().deletion_timestamp.is_some();
             if gone || covers(observed, &wanted) {
                 return;
             }
+        }
+        self.replace(observed, wanted);
+    }
+
+    /// Applies what is wanted, whether or not it seems to be there.
+    pub(crate) fn replace<T: Child>(&mut self, observed: Option<&T>, mut wanted: T) {
+        if let Some(observed) = observed {
             wanted.metadata_mut().resource_version = observed.metadata().resource_version.clone();
         }
         self.actions.push(Action::Apply(wanted.object()));

@@ -7,7 +7,7 @@
 //! | validate | `validate`, `gates`, `schedule` | whether the spec can be acted on, and what a model for it answers (its *key*) |
 //! | runs | `runs` | what the objects of each training run say |
 //! | train | `training`, `progress`, `results` | which runs end, start, go on, are removed; which model is accepted |
-//! | roll out | `rollout` | which replicas there are, which version the Service points at |
+//! | roll out | `rollout`, `canary` | which replicas there are, which versions the Service points at |
 //! | report | `conditions` | what the status says of all that |
 //! | build | `build` | the objects themselves, from what they are made of |
 //!
@@ -17,17 +17,20 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod build;
+mod canary;
 mod conditions;
 mod context;
 mod gates;
 pub mod observed;
 pub mod plan;
 mod progress;
+mod replicas;
 mod results;
 mod rollout;
 mod runs;
 mod same;
 mod schedule;
+pub mod traffic;
 mod training;
 mod validate;
 
@@ -84,11 +87,14 @@ pub fn plan(observed: &Observed, settings: &Settings, now: Timestamp) -> Plan {
         next_schedule_time: account.next_schedule.map(Time),
     };
     announce(&before, &status, &mut todo);
+    let canary = |status: &ClusteringJobStatus| status.serving.as_ref().and_then(|serving| serving.canary.clone());
+    canary::announce(canary(&before).as_ref(), canary(&status).as_ref(), &mut todo);
     Plan {
         status: (status != before || job.status.is_none() || !todo.actions.is_empty()).then_some(status),
         actions: todo.actions,
         events: todo.events,
         poll: account.poll,
+        traffic: serving.poll,
         wake: todo.wake,
     }
 }

@@ -13,6 +13,7 @@ use k8s_openapi::api::{
 };
 
 use crate::plan::ObjectRef;
+use crate::traffic::Traffic;
 
 /// One job and everything that belongs to it.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Observed {
     pub children: Children,
     /// The coordinator's last answer to the plan's [`crate::plan::Poll`].
     pub progress: Option<RunProgress>,
+    /// What the replicas of the plan's [`crate::plan::TrafficPoll`] answered in the last interval.
+    pub traffic: Option<Traffic>,
     /// What the API server refused for good when a plan for this generation of the job was carried out.
     pub refusals: Vec<Refusal>,
 }
@@ -37,7 +40,7 @@ pub struct Children {
     pub services: Vec<Service>,
     /// Training runs.
     pub jobs: Vec<Job>,
-    /// Pods of training runs. (Serving pods are seen through their Deployments.)
+    /// Pods of training runs and serving replicas. (How many replicas answer is seen through their Deployments.)
     pub pods: Vec<Pod>,
     /// Serving replicas, one Deployment per model version.
     pub deployments: Vec<Deployment>,

@@ -11,7 +11,7 @@
 //! are created under names that follow from the claimed number, and replaced or deleted only in the version that was observed.
 
 use coterie_crds::status::ClusteringJobStatus;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
@@ -33,6 +33,8 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// The coordinator to ask for progress; its answer is part of the next observation.
     pub poll: Option<Poll>,
+    /// The replicas to ask for what they answer; the sums of an interval are part of the next observation.
+    pub traffic: Option<TrafficPoll>,
     /// When to plan again although nothing has changed by then.
     pub wake: Option<Timestamp>,
 }
@@ -120,6 +122,28 @@ pub struct Poll {
     pub pod_ip: String,
     /// When to ask.
     pub at: Timestamp,
+}
+
+/// Replicas of a canary that can be asked for their traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrafficPoll {
+    /// Their version.
+    pub version: String,
+    /// When they first got traffic. With another time it is another canary.
+    pub since: Timestamp,
+    /// The replicas of the moment.
+    pub replicas: Vec<Replica>,
+    /// Length of an interval.
+    pub interval: SignedDuration,
+}
+
+/// A replica that can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Name of the pod.
+    pub name: String,
+    /// Its address, without port.
+    pub ip: String,
 }
 
 impl Object {

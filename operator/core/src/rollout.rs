@@ -1,21 +1,26 @@
-//! Which replicas there should be, and which model version the Service points at.
+//! Which replicas there should be, and which model versions the Service points at.
 //!
 //! Each model version has a Deployment of its own. The Service is pointed at the accepted model's once all its replicas are ready, and the
 //! Deployment before it goes only after every proxy had time to notice. So there is no moment without replicas that answer, a version that
-//! cannot start never gets a request, and no client sees two versions at once.
+//! cannot start never gets a request, and no client sees two versions at once. With `spec.serving.rollout` the new version takes shares of the
+//! traffic before ([`crate::canary`]): then clients see both, each answer being of one.
 
-use std::collections::BTreeSet;
+mod candidate;
+mod retire;
 
 use coterie_crds::names::{annotation, label, reason};
-use coterie_crds::run::{CacheConfig, RedisConfig, ServeConfig};
-use coterie_crds::spec::{Cache, Redis, Serving};
-use coterie_crds::status::{ModelStatus, ServingStatus};
-use jiff::Timestamp;
+use coterie_crds::run::ShadowConfig;
+use coterie_crds::spec::{Rollout, Serving};
+use coterie_crds::status::{CanaryStatus, ModelStatus, ServingStatus};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::build::{self, Replica};
+use crate::build::{self, Replica, Traffic};
+use crate::canary::{self, Candidate, Course, Ledger, Stage};
 use crate::context::{Child, Context, Todo};
+use crate::plan::TrafficPoll;
+use crate::replicas::{available, deployment_of, desired, is_ready, stuck, version_of};
+use crate::validate::short_hash;
 
 /// How serving stands after this plan.
 #[derive(Clone, Debug, Default)]
@@ -28,12 +33,18 @@ pub(crate) struct Outlook {
     pub(crate) available: i32,
     /// Why the accepted model does not come into service.
     pub(crate) failure: Option<String>,
+    /// Why the accepted model was taken out of the traffic.
+    pub(crate) rejection: Option<String>,
+    /// What its gradual move into service waits for.
+    pub(crate) waits: Option<String>,
+    /// The replicas to ask for their traffic.
+    pub(crate) poll: Option<TrafficPoll>,
 }
 
 /// Decides about the serving replicas of the accepted model.
 pub(crate) fn plan(context: &Context<'_>, model: Option<&ModelStatus>, todo: &mut Todo) -> Outlook {
     let Some(serving) = &context.observed.job.spec.serving else {
-        remove_all(context, todo);
+        retire::remove_all(context, todo);
         return Outlook::default();
     };
     let owner = context.owner;
@@ -41,51 +52,102 @@ pub(crate) fn plan(context: &Context<'_>, model: Option<&ModelStatus>, todo: &mu
     todo.apply(named(&children.network_policies, &format!("{}-serving", owner.name)), build::serving_policy(owner));
     let service = children.services.iter().find(|service| service.metadata.name.as_deref() == Some(owner.name));
     // Without a Service, what answers counts as in service.
-    let selected = service.and_then(selected_version).or_else(|| newest_available(context));
+    let selected = service.and_then(version_in_service).or_else(|| newest_available(context));
     let Some(model) = model else {
         // Also where the account of the model was lost: what serves goes on serving.
         let current = selected.and_then(|version| deployment_of(context, version));
         let available = current.map_or(0, available);
         let status = status(context, selected, None, current.map_or(0, desired), available);
-        return Outlook { status: Some(status), complete: false, available, failure: None };
+        return Outlook { status: Some(status), available, ..Outlook::default() };
     };
     todo.apply(named(&children.disruption_budgets, owner.name), build::disruption_budget(owner));
     let wanted = model.version.as_str();
-    let replicas = replicas(context, serving, wanted, selected);
-    let config = candidate(context, serving, model, replicas, todo);
     let candidate = deployment_of(context, wanted);
-    let ready = candidate.is_some_and(|candidate| is_ready(candidate, replicas));
+    let stable = stable(context, serving, wanted, selected);
+    let replicas = match stable {
+        Some((_, stable)) => replicas_of(serving, Some(stable)),
+        None => replicas_of(serving, candidate.or_else(|| deployment_of(context, selected?))),
+    };
+    let shadow = shadow(context, candidate, stable);
+    let config = candidate::configure(context, serving, model, candidate, shadow, todo);
+    let credentials = candidate::credentials(&context.observed.job, serving);
+    let replica = Replica { owner, version: wanted, serving, credentials: &credentials, config: &config.name };
 
+    let hash = build::hash(&replica, candidate, config.frozen);
+    // Pods that are about to be replaced do not count.
+    let current = candidate.is_some_and(|candidate| build::hash_of(candidate) == Some(&hash));
+    let course = stable.map(|(rollout, stable)| {
+        let attempt = short_hash(serde_json::json!([rollout, hash]).to_string().as_bytes());
+        let deadline = SignedDuration::from_secs(serving.progress_deadline_seconds.into());
+        let closed = service.is_none_or(|service| matches!(traffic_of(service), Some(Traffic::One(_))));
+        let (version, attempt) = (wanted, attempt.as_str());
+        let candidate =
+            Candidate { version, deployment: candidate, stable, replicas, attempt, deadline, current, closed };
+        canary::plan(context, rollout, candidate, todo)
+    });
+    let count = course.as_ref().map_or(replicas, |course| course.replicas);
+    let ledger = match &course {
+        Some(course) => Some(course.ledger.clone()),
+        // In service, all steps are behind it.
+        None if selected == Some(wanted) => {
+            candidate.and_then(Ledger::of).map(|ledger| Ledger { stage: Stage::Passed, ..ledger })
+        }
+        None => candidate.and_then(Ledger::of),
+    };
+    if candidate.is_none() {
+        todo.normal(reason::ROLLING_OUT, "Serve", format!("replicas of model {wanted} start"));
+    }
+    let note = ledger.as_ref().map(Ledger::text);
+    todo.apply(candidate, build::deployment(&replica, count, note, candidate, config.frozen, context.settings));
+    if let Some((_, stable)) = stable {
+        keep(context, serving, stable, replicas, todo);
+    }
+
+    let passed = course.as_ref().is_none_or(|course| course.ledger.stage == Stage::Passed);
+    let ready = candidate.is_some_and(|candidate| is_ready(candidate, count));
     let stranded =
         selected.is_none_or(|version| deployment_of(context, version).is_none_or(|other| available(other) == 0));
-    let switch = selected != Some(wanted)
-        && (ready || (stranded && candidate.is_some_and(|candidate| available(candidate) > 0)));
+    let answers = (ready && current) || (stranded && candidate.is_some_and(|candidate| available(candidate) > 0));
+    let switch = selected != Some(wanted) && passed && answers;
     let after = if switch || selected.is_none() { wanted } else { selected.unwrap_or(wanted) };
-    let switched = if switch && selected.is_some() { Some(context.now) } else { service.and_then(switched_time) };
-    todo.apply(service, build::service(owner, after, switched));
+    let open = !switch && course.as_ref().is_some_and(|course| course.ledger.is_open());
+    let traffic = if open { Traffic::Beside(after) } else { Traffic::One(after) };
+    let switched = point(context, service, traffic, switch && selected.is_some(), todo);
     if switch {
         todo.normal(reason::AVAILABLE, "Serve", format!("model {wanted} takes the traffic"));
     }
     if let Some(bounds) = &serving.autoscaling
-        && after == wanted
+        && (after == wanted || stable.is_some())
     {
-        let name = format!("{}-{wanted}", owner.name);
-        todo.apply(named(&children.autoscalers, &name), build::autoscaler(owner, wanted, bounds));
+        let name = format!("{}-{after}", owner.name);
+        todo.apply(named(&children.autoscalers, &name), build::autoscaler(owner, after, bounds));
     }
-    retire(context, serving, (wanted, after), &config, switched, todo);
+    retire::retire(context, serving, (wanted, after), &config.name, switched, todo);
 
     // The status tells what was observed, not what is about to be written.
     let current = selected.and_then(|version| deployment_of(context, version));
     let answering = current.map_or(0, available);
-    let failed = candidate.and_then(stuck);
-    let complete = service.and_then(selected_version) == Some(wanted) && ready;
+    let complete = service.and_then(traffic_of) == Some(Traffic::One(wanted)) && ready;
     let candidate_version = (!complete).then(|| wanted.to_owned());
     let in_service = selected.filter(|_| answering > 0);
+    let status = status(context, in_service, candidate_version, current.map_or(replicas, desired), answering);
+    let outlook = Outlook { complete, available: answering, ..Outlook::default() };
+    match course {
+        Some(course) => with_canary(outlook, status, course),
+        None => Outlook { status: Some(status), failure: candidate.and_then(stuck).filter(|_| !ready), ..outlook },
+    }
+}
+
+fn with_canary(outlook: Outlook, status: ServingStatus, course: Course) -> Outlook {
+    let Course { replicas: _, ledger, status: canary, waits, failure, poll } = course;
+    let rejected = ledger.stage == Stage::Rejected;
     Outlook {
-        status: Some(status(context, in_service, candidate_version, current.map_or(replicas, desired), answering)),
-        complete,
-        available: answering,
-        failure: failed.filter(|_| !ready),
+        status: Some(ServingStatus { canary: Some(canary), ..status }),
+        failure,
+        rejection: rejected.then_some(ledger.why),
+        waits: Some(waits),
+        poll,
+        ..outlook
     }
 }
 
@@ -104,191 +166,124 @@ fn status(
         ready_replicas,
         address: format!("http://{host}:8080"),
         grpc_address: format!("http://{host}:8081"),
+        canary: None::<CanaryStatus>,
+    }
+}
+
+/// The version that keeps the traffic while the wanted one takes its steps, where it is to take any. Without replicas that answer there is nothing to
+/// go back to; but a canary that has begun ends as its gates say.
+fn stable<'a>(
+    context: &Context<'a>,
+    serving: &'a Serving,
+    wanted: &str,
+    selected: Option<&str>,
+) -> Option<(&'a Rollout, &'a Deployment)> {
+    let rollout = serving.rollout.as_ref()?;
+    let stable = deployment_of(context, selected.filter(|version| *version != wanted)?)?;
+    let begun = canary::has_begun(context, wanted, deployment_of(context, wanted));
+    let lost = stable.metadata.deletion_timestamp.is_some() || (available(stable) == 0 && stuck(stable).is_some());
+    let holds = !lost && (available(stable) > 0 || begun);
+    holds.then_some((rollout, stable))
+}
+
+/// What the candidate's replicas compare themselves with: the version in service while they take their steps. Later that stays as it is, for a change
+/// would replace the pods.
+fn shadow(
+    context: &Context<'_>,
+    candidate: Option<&Deployment>,
+    stable: Option<(&Rollout, &Deployment)>,
+) -> Option<ShadowConfig> {
+    let existing = || candidate::served(context, candidate?)?.shadow;
+    let passed = candidate.and_then(Ledger::of).is_some_and(|ledger| ledger.stage == Stage::Passed);
+    let Some((rollout, stable)) = stable.filter(|_| !passed) else { return existing() };
+    rollout.gates.max_reassigned.as_ref()?;
+    match candidate::served(context, stable) {
+        Some(config) => Some(ShadowConfig { model: config.model, digest: config.digest, store: config.store }),
+        None => existing(),
     }
 }
 
 /// Number of replicas of a version. An autoscaler's number is left to it; a new version begins with as many as the one in service has.
-fn replicas(context: &Context<'_>, serving: &Serving, wanted: &str, selected: Option<&str>) -> i32 {
+fn replicas_of(serving: &Serving, deployment: Option<&Deployment>) -> i32 {
     let Some(bounds) = &serving.autoscaling else { return serving.replicas };
-    let now = deployment_of(context, wanted).or_else(|| deployment_of(context, selected?)).map(desired);
-    now.unwrap_or(bounds.min_replicas).clamp(bounds.min_replicas, bounds.max_replicas)
+    deployment.map_or(bounds.min_replicas, desired).clamp(bounds.min_replicas, bounds.max_replicas)
 }
 
-/// Sees to the Deployment of the accepted model and its configuration; returns the latter's name.
-fn candidate(context: &Context<'_>, serving: &Serving, model: &ModelStatus, replicas: i32, todo: &mut Todo) -> String {
-    let owner = context.owner;
-    let job = &context.observed.job;
-    // A spec that asks for another model says nothing about where this one lies.
-    let frozen = !context.spec.as_ref().is_ok_and(|spec| spec.key.training_hash == model.training_hash);
-    let existing =
-        context.children.config_maps.iter().find(|object| version_of(&object.metadata) == Some(&model.version));
-    let source = job.spec.source.store.as_ref().filter(|_| same_scheme(job));
-    let store = job.spec.output.as_ref().and_then(|output| output.store.as_ref()).or(source);
-    let config = ServeConfig {
-        model: model.uri.clone(),
-        digest: model.digest.clone(),
-        store: store.map(resolved_store).unwrap_or_default(),
-        items: context.spec.as_ref().ok().and_then(|spec| spec.resolved.items),
-        cache: serving.cache.as_ref().map(cache_config),
-    };
-    let config = build::serve_config(owner, &model.version, &config);
-    let config = existing.filter(|_| frozen).cloned().unwrap_or(config);
-    let name = config.metadata.name.clone().unwrap_or_default();
-    if named(&context.children.config_maps, &name).is_none() {
-        todo.create(config);
-    }
-    let mut credentials = build::credentials(job);
-    let redis = serving.cache.as_ref().and_then(|cache| cache.redis.as_ref());
-    credentials
-        .extend(redis.and_then(|redis| redis.credentials_secret_ref.as_ref()).map(|secret| secret.name.as_str()));
-    let replica = Replica { owner, version: &model.version, serving, credentials: &credentials, config: &name };
-    let observed = deployment_of(context, &model.version);
-    let wanted = build::deployment(&replica, replicas, observed, frozen, context.settings);
-    if observed.is_none() {
-        todo.normal(reason::ROLLING_OUT, "Serve", format!("replicas of model {} start", model.version));
-    }
-    todo.apply(observed, wanted);
-    name
-}
-
-fn cache_config(cache: &Cache) -> CacheConfig {
-    let Cache { memory_mebibytes, time_to_live_seconds, redis } = cache;
-    CacheConfig {
-        bytes: u64::from(memory_mebibytes.unsigned_abs()) << 20,
-        time_to_live_seconds: u64::from(time_to_live_seconds.unsigned_abs()),
-        redis: redis.as_ref().map(|Redis { host, port, timeout_millis, credentials_secret_ref: _ }| RedisConfig {
-            host: host.clone(),
-            port: u16::try_from(*port).unwrap_or_default(),
-            timeout_millis: u64::from(timeout_millis.unsigned_abs()),
-        }),
+/// Keeps the replicas of the version in service, in their number; their pods stay as they are.
+fn keep(context: &Context<'_>, serving: &Serving, stable: &Deployment, replicas: i32, todo: &mut Todo) {
+    let annotations = stable.metadata.annotations.as_ref();
+    let (Some(version), Some(annotations)) = (version_of(&stable.metadata), annotations) else { return };
+    if annotations.contains_key(annotation::TEMPLATE_HASH) {
+        let replica = Replica { owner: context.owner, version, serving, credentials: &[], config: "" };
+        let note = annotations.get(annotation::CANARY).cloned();
+        todo.apply(Some(stable), build::deployment(&replica, replicas, note, Some(stable), true, context.settings));
     }
 }
 
-fn same_scheme(job: &coterie_crds::ClusteringJob) -> bool {
-    job.spec.output.as_ref().is_some_and(|output| output.uri.scheme() == job.spec.source.uri.scheme())
-}
-
-fn resolved_store(store: &coterie_crds::spec::Store) -> coterie_crds::resolved::Store {
-    let coterie_crds::spec::Store { endpoint, region, allow_http, ca_bundle, credentials_secret_ref: _ } =
-        store.clone();
-    coterie_crds::resolved::Store { endpoint, region, allow_http, ca_bundle }
-}
-
-/// Removes replicas of versions that nobody needs, with what belongs to them.
-fn retire(
+/// Sees to it that the Service selects these pods; returns when pods last lost the traffic.
+fn point(
     context: &Context<'_>,
-    serving: &Serving,
-    (wanted, after): (&str, &str),
-    config: &str,
-    switched: Option<Timestamp>,
+    service: Option<&Service>,
+    traffic: Traffic<'_>,
+    switch: bool,
     todo: &mut Todo,
-) {
-    let children = context.children;
-    let retires = switched.map(|time| time + context.settings.switch_grace);
-    let waits = retires.is_some_and(|time| context.now < time);
-    let others =
-        |metadata: &ObjectMeta| version_of(metadata).is_some_and(|version| version != wanted && version != after);
-    let mut kept: BTreeSet<String> = [wanted, after].map(str::to_owned).into();
-    for deployment in children.deployments.iter().filter(|deployment| others(&deployment.metadata)) {
-        if waits {
-            kept.extend(version_of(&deployment.metadata).map(str::to_owned));
-        } else {
-            todo.delete(deployment);
-        }
-    }
-    if waits
-        && kept.len() > 1
-        && let Some(time) = retires
-    {
-        todo.wake_at(time);
-    }
-    for autoscaler in &children.autoscalers {
-        let version = version_of(&autoscaler.metadata).unwrap_or_default();
-        if serving.autoscaling.is_none() || !kept.contains(version) {
-            todo.delete(autoscaler);
-        }
-    }
-    for object in &children.config_maps {
-        let Some(version) = version_of(&object.metadata) else { continue };
-        let outdated = version == wanted && object.metadata.name.as_deref() != Some(config);
-        // Pods of a template that is being replaced may still mount the one before.
-        let replaced = outdated
-            && deployment_of(context, wanted).is_some_and(|deployment| is_ready(deployment, desired(deployment)));
-        if !kept.contains(version) || replaced {
-            todo.delete(object);
-        }
-    }
-}
-
-fn remove_all(context: &Context<'_>, todo: &mut Todo) {
-    let children = context.children;
-    let is_serving = |metadata: &ObjectMeta| {
-        metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(label::COMPONENT))
-            .is_some_and(|value| value == label::SERVING)
+) -> Option<Timestamp> {
+    let narrows = match (service.and_then(traffic_of), traffic) {
+        (Some(Traffic::One(before)), Traffic::One(after)) => before != after,
+        (Some(Traffic::Beside(_)), Traffic::One(_)) => true,
+        (Some(_), Traffic::Beside(_)) | (None, _) => false,
     };
-    children.services.iter().filter(|object| is_serving(&object.metadata)).for_each(|object| todo.delete(object));
-    children.autoscalers.iter().for_each(|object| todo.delete(object));
-    children.deployments.iter().for_each(|object| todo.delete(object));
-    children.disruption_budgets.iter().for_each(|object| todo.delete(object));
-    children
-        .network_policies
-        .iter()
-        .filter(|object| is_serving(&object.metadata))
-        .for_each(|object| todo.delete(object));
-    children.config_maps.iter().filter(|object| is_serving(&object.metadata)).for_each(|object| todo.delete(object));
+    let switched = if switch || narrows { Some(context.now) } else { service.and_then(switched_time) };
+    let wanted = build::service(context.owner, traffic, switched);
+    // A selector with more labels than are wanted selects fewer pods.
+    let selector = |service: &Service| service.spec.as_ref().and_then(|spec| spec.selector.clone());
+    match service {
+        Some(found) if found.metadata.deletion_timestamp.is_none() && selector(found) != selector(&wanted) => {
+            todo.replace(service, wanted);
+        }
+        Some(_) | None => todo.apply(service, wanted),
+    }
+    switched
 }
 
-/// The newest version with replicas that answer.
+/// The version whose replicas the Service selects, whether they answer or not.
+pub(crate) fn in_service<'a>(context: &Context<'a>) -> Option<&'a str> {
+    let named = |service: &&Service| service.metadata.name.as_deref() == Some(context.owner.name);
+    version_in_service(context.children.services.iter().find(named)?)
+}
+
+/// The newest version with replicas that answer; one that takes its steps is none yet, if there is another.
 fn newest_available<'a>(context: &Context<'a>) -> Option<&'a str> {
     let answering = context.children.deployments.iter().filter(|deployment| available(deployment) > 0);
-    let number = |version: &&str| version.trim_start_matches('v').parse::<u64>().unwrap_or_default();
-    answering.filter_map(|deployment| version_of(&deployment.metadata)).max_by_key(number)
+    let number = |version: &str| version.trim_start_matches('v').parse::<u64>().unwrap_or_default();
+    let climbs = |deployment: &Deployment| Ledger::of(deployment).is_some_and(|ledger| ledger.stage != Stage::Passed);
+    let versions = answering.filter_map(|deployment| Some((!climbs(deployment), version_of(&deployment.metadata)?)));
+    versions.max_by_key(|(done, version)| (*done, number(version))).map(|(_, version)| version)
 }
 
 fn named<'a, T: Child>(objects: &'a [T], name: &str) -> Option<&'a T> {
     objects.iter().find(|object| object.metadata().name.as_deref() == Some(name))
 }
 
-fn version_of(metadata: &ObjectMeta) -> Option<&str> {
-    metadata.labels.as_ref()?.get(label::MODEL_VERSION).map(String::as_str)
+/// The version that a Service selects, or keeps while another takes a share.
+fn version_in_service(service: &Service) -> Option<&str> {
+    service_annotation(service, annotation::STABLE_VERSION).or_else(|| selected_version(service))
 }
 
 fn selected_version(service: &Service) -> Option<&str> {
     service.spec.as_ref()?.selector.as_ref()?.get(label::MODEL_VERSION).map(String::as_str)
 }
 
+/// The pods that a Service selects.
+fn traffic_of(service: &Service) -> Option<Traffic<'_>> {
+    let beside = || service_annotation(service, annotation::STABLE_VERSION).map(Traffic::Beside);
+    selected_version(service).map(Traffic::One).or_else(beside)
+}
+
 fn switched_time(service: &Service) -> Option<Timestamp> {
-    service.metadata.annotations.as_ref()?.get(annotation::SWITCHED_TIME)?.parse().ok()
+    service_annotation(service, annotation::SWITCHED_TIME)?.parse().ok()
 }
 
-fn deployment_of<'a>(context: &Context<'a>, version: &str) -> Option<&'a Deployment> {
-    context.children.deployments.iter().find(|deployment| version_of(&deployment.metadata) == Some(version))
-}
-
-fn desired(deployment: &Deployment) -> i32 {
-    deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
-}
-
-fn available(deployment: &Deployment) -> i32 {
-    deployment.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
-}
-
-/// Whether all of so many replicas are of the newest template and answer.
-fn is_ready(deployment: &Deployment, replicas: i32) -> bool {
-    let Some(status) = &deployment.status else { return false };
-    deployment.metadata.deletion_timestamp.is_none()
-        && status.observed_generation >= deployment.metadata.generation
-        && status.updated_replicas.unwrap_or(0) >= replicas
-        && status.replicas.unwrap_or(0) <= status.updated_replicas.unwrap_or(0)
-        && status.available_replicas.unwrap_or(0) >= replicas
-}
-
-/// Why a Deployment has given up.
-fn stuck(deployment: &Deployment) -> Option<String> {
-    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
-    let progressing = conditions.iter().find(|condition| condition.type_ == "Progressing")?;
-    (progressing.status == "False").then(|| progressing.message.clone().unwrap_or_default())
+fn service_annotation<'a>(service: &'a Service, key: &str) -> Option<&'a str> {
+    service.metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }

@@ -17,6 +17,7 @@ use crate::context::{Context, Todo};
 use crate::plan::{Action, Deletion, Kind, ObjectRef, Poll};
 use crate::progress;
 use crate::results;
+use crate::rollout;
 use crate::runs::{self, Finding, Run};
 use crate::validate::{Key, Validated};
 
@@ -414,6 +415,8 @@ fn new_record(context: &Context<'_>, run: &Run<'_>, spec: &Validated) -> Record 
     let in_service = context.status.serving.iter().flat_map(|serving| [&serving.version, &serving.candidate_version]);
     let mut protect: Vec<String> =
         in_service.flatten().chain(context.status.model.as_ref().map(|model| &model.version)).cloned().collect();
+    // Also while none of its replicas answers.
+    protect.extend(rollout::in_service(context).map(str::to_owned));
     protect.sort();
     protect.dedup();
     let limit = context.observed.job.spec.output.as_ref().and_then(|output| output.history_limit);

@@ -18,6 +18,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use coterie_crds::status::CanaryState;
+use coterie_operator_core::{Observed, Plan};
 use explore::oracles;
 use explore::user::Wishes;
 use explore::world::{Ending, World};
@@ -100,6 +102,34 @@ fn every_world_comes_to_rest() {
         println!("EXPLORE_SEED={seed}: {fault}");
     }
     assert!(broken.is_empty(), "see above; EXPLORE_SEED shows the history of one");
+}
+
+/// What is not tried proves nothing.
+#[test]
+fn worlds_have_canaries_of_every_kind() {
+    let mut seen = std::collections::BTreeMap::new();
+    for seed in 0..300 {
+        let wishes = Wishes::of(seed);
+        let mut watcher = |_: &Observed, plan: &Plan| {
+            let serving = plan.status.as_ref().and_then(|status| status.serving.as_ref());
+            if let Some(canary) = serving.and_then(|serving| serving.canary.as_ref()) {
+                *seen.entry((canary.state, canary.step, canary.weight > 0)).or_insert(0) += 1;
+            }
+        };
+        World::new(seed, wishes.queued, false).watched(&mut watcher).explore(&wishes);
+    }
+    use CanaryState::{Paused, Promoting, Rejected, Starting};
+    for expected in [
+        (Starting, 1, false),
+        (Paused, 1, true),
+        (Starting, 2, true),
+        (Paused, 2, true),
+        (Promoting, 2, true),
+        (Rejected, 1, false),
+        (Rejected, 2, false),
+    ] {
+        assert!(seen.contains_key(&expected), "{expected:?} is not among {seen:?}");
+    }
 }
 
 #[test]

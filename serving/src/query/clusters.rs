@@ -1,6 +1,6 @@
 //! The clusters of a model, one by one or page by page.
 
-use super::{QueryError, Served, Traffic};
+use super::{QueryError, Recent, Served};
 use coterie_model::ClusterStatistics;
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ pub struct ClusterView<'a> {
     /// What was measured in training.
     pub statistics: &'a ClusterStatistics,
     /// What it got of late.
-    pub traffic: Traffic,
+    pub recent: Recent,
     /// The centroid, in feature space.
     pub centroid: Option<&'a [f32]>,
 }
@@ -74,5 +74,5 @@ fn view(served: &Served, cluster: u32, centroid: bool, now: Instant) -> Option<C
     let model = served.model();
     let statistics = model.clusters.get(cluster as usize)?;
     let centroid = centroid.then(|| model.centroids.row(cluster as usize));
-    Some(ClusterView { cluster, statistics, traffic: served.shares.of(now, cluster), centroid })
+    Some(ClusterView { cluster, statistics, recent: served.shares.of(now, cluster), centroid })
 }

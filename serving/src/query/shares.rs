@@ -25,7 +25,7 @@ struct Window {
 
 /// What came of late.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Traffic {
+pub struct Recent {
     /// Rows assigned to the cluster.
     pub rows: u64,
     /// The same as a share of all rows; 0 when there were none.
@@ -61,20 +61,20 @@ impl Shares {
     }
 
     /// What cluster `cluster` got of late.
-    pub(crate) fn of(&self, now: Instant, cluster: u32) -> Traffic {
+    pub(crate) fn of(&self, now: Instant, cluster: u32) -> Recent {
         let stretch = self.stretch(now);
-        let recent = self.windows.iter().filter(|window| {
+        let windows = self.windows.iter().filter(|window| {
             let counted = window.stretch.load(Ordering::Relaxed);
             counted == stretch || counted + 1 == stretch
         });
-        let mut traffic = Traffic::default();
+        let mut recent = Recent::default();
         let mut all = 0;
-        for window in recent {
+        for window in windows {
             all += window.rows.load(Ordering::Relaxed);
-            traffic.rows += window.clusters.get(cluster as usize).map_or(0, |count| count.load(Ordering::Relaxed));
+            recent.rows += window.clusters.get(cluster as usize).map_or(0, |count| count.load(Ordering::Relaxed));
         }
-        traffic.share = if all == 0 { 0.0 } else { traffic.rows as f64 / all as f64 };
-        traffic
+        recent.share = if all == 0 { 0.0 } else { recent.rows as f64 / all as f64 };
+        recent
     }
 
     fn stretch(&self, now: Instant) -> u64 {
@@ -95,21 +95,21 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let shares = Shares::new(3, start);
-        assert_eq!(shares.of(start, 0), Traffic { rows: 0, share: 0.0 });
+        assert_eq!(shares.of(start, 0), Recent { rows: 0, share: 0.0 });
         shares.count(at(1), &rows(&[0, 0, 2, 0]));
-        assert_eq!(shares.of(at(2), 0), Traffic { rows: 3, share: 0.75 });
-        assert_eq!(shares.of(at(2), 1), Traffic { rows: 0, share: 0.0 });
+        assert_eq!(shares.of(at(2), 0), Recent { rows: 3, share: 0.75 });
+        assert_eq!(shares.of(at(2), 1), Recent { rows: 0, share: 0.0 });
         shares.count(at(310), &rows(&[1, 1, 1, 2]));
-        assert_eq!(shares.of(at(599), 0), Traffic { rows: 3, share: 0.375 });
-        assert_eq!(shares.of(at(599), 2), Traffic { rows: 2, share: 0.25 });
+        assert_eq!(shares.of(at(599), 0), Recent { rows: 3, share: 0.375 });
+        assert_eq!(shares.of(at(599), 2), Recent { rows: 2, share: 0.25 });
         // The first stretch is over for longer than another.
-        assert_eq!(shares.of(at(601), 0), Traffic { rows: 0, share: 0.0 });
-        assert_eq!(shares.of(at(601), 1), Traffic { rows: 3, share: 0.75 });
+        assert_eq!(shares.of(at(601), 0), Recent { rows: 0, share: 0.0 });
+        assert_eq!(shares.of(at(601), 1), Recent { rows: 3, share: 0.75 });
         shares.count(at(602), &rows(&[0]));
-        assert_eq!(shares.of(at(603), 0), Traffic { rows: 1, share: 0.2 });
+        assert_eq!(shares.of(at(603), 0), Recent { rows: 1, share: 0.2 });
         // After a long silence nothing is recent.
-        assert_eq!(shares.of(at(5000), 1), Traffic { rows: 0, share: 0.0 });
+        assert_eq!(shares.of(at(5000), 1), Recent { rows: 0, share: 0.0 });
         shares.count(at(5001), &rows(&[1]));
-        assert_eq!(shares.of(at(5002), 1), Traffic { rows: 1, share: 1.0 });
+        assert_eq!(shares.of(at(5002), 1), Recent { rows: 1, share: 1.0 });
     }
 }

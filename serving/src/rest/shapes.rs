@@ -2,8 +2,10 @@
 
 use super::numbers::{Row, Rows};
 use crate::query::{
-    self, Assignment, ClusterView, Map, MapItem, Method, Neighbour, Place, Served, SimilarItem, Traffic,
+    self, Assignment, ClusterView, Map, MapItem, Method, Neighbour, Place, Recent, Served, SimilarItem,
 };
+use crate::shadow::Comparison;
+use crate::traffic::Traffic;
 use coterie_algorithms::hierarchical::{Dendrogram, Merge};
 use coterie_model::items::ItemTables;
 use coterie_model::{DistancePercentiles, Metrics, RowId};
@@ -115,6 +117,41 @@ pub(crate) struct SimilarReply<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+pub(crate) struct TrafficReply {
+    model_version: String,
+    requests: u64,
+    errors: u64,
+    latency: LatencyReply,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<ShadowReply>,
+}
+
+#[derive(Serialize)]
+struct LatencyReply {
+    seconds: Vec<f64>,
+    counts: Vec<u64>,
+}
+
+#[derive(Serialize)]
+struct ShadowReply {
+    version: String,
+    rows: u64,
+    reassigned: u64,
+}
+
+impl TrafficReply {
+    pub(crate) fn new(served: &Served, traffic: &Traffic, comparison: Option<Comparison>) -> Self {
+        let (requests, errors) = traffic.totals();
+        let (seconds, counts) = traffic.times().unzip();
+        let shadow =
+            comparison.map(|Comparison { version, rows, reassigned }| ShadowReply { version, rows, reassigned });
+        let latency = LatencyReply { seconds, counts };
+        Self { model_version: served.version().to_owned(), requests, errors, latency, shadow }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct ClustersReply<'a> {
     pub(crate) model_version: &'a str,
     pub(crate) total: usize,
@@ -138,14 +175,14 @@ pub(crate) struct ClusterReply<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     silhouette: Option<f64>,
     exemplars: &'a [RowId],
-    traffic: TrafficReply,
+    recent: RecentReply,
     #[serde(skip_serializing_if = "Option::is_none")]
     centroid: Option<&'a [f32]>,
 }
 
 /// What a cluster got of late.
 #[derive(Serialize)]
-struct TrafficReply {
+struct RecentReply {
     rows: u64,
     share: f64,
 }
@@ -304,7 +341,7 @@ impl<'a> ClusterReply<'a> {
 
 impl<'a> From<ClusterView<'a>> for ClusterReply<'a> {
     fn from(view: ClusterView<'a>) -> Self {
-        let ClusterView { cluster, statistics, traffic: Traffic { rows, share }, centroid } = view;
+        let ClusterView { cluster, statistics, recent: Recent { rows, share }, centroid } = view;
         Self {
             model_version: None,
             cluster,
@@ -317,7 +354,7 @@ impl<'a> From<ClusterView<'a>> for ClusterReply<'a> {
             distance_percentiles: statistics.distance_percentiles,
             silhouette: statistics.silhouette,
             exemplars: &statistics.exemplars,
-            traffic: TrafficReply { rows, share },
+            recent: RecentReply { rows, share },
             centroid,
         }
     }

@@ -68,31 +68,44 @@ pub(crate) fn template_hash(replica: &Replica<'_>) -> String {
     short_hash(inputs.to_string().as_bytes())
 }
 
+/// The hash that [`deployment`] gives the pods.
+pub(crate) fn hash(replica: &Replica<'_>, observed: Option<&Deployment>, frozen: bool) -> String {
+    match observed.and_then(hash_of) {
+        Some(before) if frozen => before.to_owned(),
+        Some(_) | None => template_hash(replica),
+    }
+}
+
+/// What the pods of a Deployment are made from.
+pub(crate) fn hash_of(deployment: &Deployment) -> Option<&str> {
+    annotation_of(deployment, annotation::TEMPLATE_HASH)
+}
+
 /// The Deployment of a version. Where one is there already and its pods are made from the same, they are left as they are: a newer operator
-/// must not restart what it would only write differently. `frozen` leaves them as they are in any case.
+/// must not restart what it would only write differently. `frozen` leaves them as they are in any case. `canary` is kept as an annotation.
 pub(crate) fn deployment(
     replica: &Replica<'_>,
     replicas: i32,
+    canary: Option<String>,
     observed: Option<&Deployment>,
     frozen: bool,
     settings: &Settings,
 ) -> Deployment {
     let Replica { owner, version, serving, credentials: _, config: _ } = replica;
     let before = |key: &str| observed.and_then(|observed| annotation_of(observed, key));
-    let hash = match before(annotation::TEMPLATE_HASH) {
-        Some(before) if frozen => before.to_owned(),
-        Some(_) | None => template_hash(replica),
-    };
+    let hash = hash(replica, observed, frozen);
     let same = before(annotation::TEMPLATE_HASH) == Some(hash.as_str());
     let writer = before(annotation::OPERATOR_VERSION).filter(|_| same).unwrap_or(&settings.version);
     let keep = frozen || writer != settings.version;
     let kept = observed.filter(|_| same && keep).and_then(|observed| Some(observed.spec.as_ref()?.template.clone()));
     let image = observed.filter(|_| same).and_then(image_of).unwrap_or(&settings.image);
     let mut metadata = owner.child(format!("{}-{version}", owner.name), labels(*owner, version));
-    metadata.annotations = Some(BTreeMap::from([
+    let mut annotations = BTreeMap::from([
         (annotation::TEMPLATE_HASH.to_owned(), hash.clone()),
         (annotation::OPERATOR_VERSION.to_owned(), writer.to_owned()),
-    ]));
+    ]);
+    annotations.extend(canary.map(|canary| (annotation::CANARY.to_owned(), canary)));
+    metadata.annotations = Some(annotations);
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {

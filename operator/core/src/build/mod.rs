@@ -10,9 +10,9 @@ mod run_job;
 mod service;
 
 pub(crate) use autoscaler::autoscaler;
-pub(crate) use deployment::{Replica, deployment, serve_config};
+pub(crate) use deployment::{Replica, deployment, hash, hash_of, serve_config};
 pub(crate) use meta::Owner;
 pub(crate) use policies::{disruption_budget, serving_policy, training_policy};
 pub(crate) use record::{Record, record};
 pub(crate) use run_job::{TLS_DIRECTORY, credentials, identity, identity_name, run_job, run_service};
-pub(crate) use service::service;
+pub(crate) use service::{Traffic, service};

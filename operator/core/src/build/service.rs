@@ -8,10 +8,19 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::deployment::{GRPC_PORT, HTTP_PORT};
-use super::meta::{Owner, serving_selector};
+use super::meta::{Owner, selector, serving_selector};
 
-/// The Service, pointed at a version since a time.
-pub(crate) fn service(owner: Owner<'_>, version: &str, switched: Option<Timestamp>) -> Service {
+/// Which pods take the traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Traffic<'a> {
+    /// Those of one version.
+    One(&'a str),
+    /// Those of all versions that have pods, while another takes a share beside this one.
+    Beside(&'a str),
+}
+
+/// The Service, pointed at pods since a time.
+pub(crate) fn service(owner: Owner<'_>, traffic: Traffic<'_>, switched: Option<Timestamp>) -> Service {
     let port = |name: &str, number: u16, protocol: &str| ServicePort {
         name: Some(name.to_owned()),
         port: i32::from(number),
@@ -21,13 +30,19 @@ pub(crate) fn service(owner: Owner<'_>, version: &str, switched: Option<Timestam
         ..ServicePort::default()
     };
     let mut metadata = owner.child(owner.name.to_owned(), owner.labels(label::SERVING));
-    metadata.annotations =
-        switched.map(|time| BTreeMap::from([(annotation::SWITCHED_TIME.to_owned(), time.to_string())]));
+    let (selector, stable) = match traffic {
+        Traffic::One(version) => (serving_selector(owner, version), None),
+        Traffic::Beside(stable) => (selector(owner, label::SERVING, &[]), Some(stable)),
+    };
+    let switched = switched.map(|time| (annotation::SWITCHED_TIME.to_owned(), time.to_string()));
+    let stable = stable.map(|version| (annotation::STABLE_VERSION.to_owned(), version.to_owned()));
+    let annotations: BTreeMap<_, _> = switched.into_iter().chain(stable).collect();
+    metadata.annotations = Some(annotations).filter(|annotations| !annotations.is_empty());
     Service {
         metadata,
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
-            selector: Some(serving_selector(owner, version)),
+            selector: Some(selector),
             ports: Some(vec![port("http", HTTP_PORT, "http"), port("grpc", GRPC_PORT, "kubernetes.io/h2c")]),
             ..ServiceSpec::default()
         }),

@@ -3,7 +3,8 @@
 use coterie_crds::ClusteringJob;
 use coterie_crds::names::label;
 use coterie_crds::run::RunProgress;
-use coterie_operator_core::plan::{Deletion, Kind, Object, ObjectRef, Poll};
+use coterie_operator_core::plan::{Deletion, Kind, Object, ObjectRef, Poll, TrafficPoll};
+use coterie_operator_core::traffic::Traffic;
 use coterie_operator_core::{Action, Children, Observed, Plan, Refusal, Settings, plan};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
@@ -16,8 +17,10 @@ use k8s_openapi::api::{
 };
 
 use super::apiserver::{Refused, Server, Stored};
+use super::deployments::serves;
 use super::jobs::{index, phase};
 use super::kubelet;
+use super::training::is_worse;
 
 /// Name of the job in every world.
 pub const NAME: &str = "songs";
@@ -51,6 +54,9 @@ pub struct Operator {
     wake: Option<Timestamp>,
     retry: Option<Timestamp>,
     poll: Option<Poll>,
+    traffic: Option<TrafficPoll>,
+    /// When the interval began in which the canary's traffic is counted.
+    interval: Option<Timestamp>,
     refusals_generation: Option<i64>,
     /// A version of the job that an own write replaced: nothing is planned for it any more.
     replaced: Option<String>,
@@ -104,7 +110,8 @@ impl Operator {
     /// A process that has just listed everything.
     pub fn new(server: &Server, settings: Settings) -> Self {
         let job: ClusteringJob = ClusteringJob::new(NAME, super::user::first_spec());
-        let observed = Observed { job, children: Children::default(), progress: None, refusals: Vec::new() };
+        let observed =
+            Observed { job, children: Children::default(), progress: None, traffic: None, refusals: Vec::new() };
         let mut operator = Self {
             settings,
             observed,
@@ -115,6 +122,8 @@ impl Operator {
             wake: None,
             retry: None,
             poll: None,
+            traffic: None,
+            interval: None,
             refusals_generation: None,
             replaced: None,
         };
@@ -129,7 +138,7 @@ impl Operator {
 
     /// Hears of the next events of one kind, at most `limit`.
     pub fn hear(&mut self, server: &Server, kind: usize, limit: usize) {
-        let Observed { job, children, progress, refusals } = &mut self.observed;
+        let Observed { job, children, progress, traffic, refusals } = &mut self.observed;
         let cursor = &mut self.cursors[kind];
         let heard = match kind {
             0 => {
@@ -141,6 +150,7 @@ impl Operator {
                     if let Some(latest) = latest {
                         if job.metadata.uid != latest.metadata.uid {
                             (*progress, self.poll) = (None, None);
+                            (*traffic, self.traffic) = (None, None);
                             refusals.clear();
                         }
                         *job = ClusteringJob::clone(latest);
@@ -192,7 +202,8 @@ impl Operator {
         if !self.exists {
             return None;
         }
-        [self.wake, self.retry, self.poll.as_ref().map(|poll| poll.at)].into_iter().flatten().min()
+        let poll = self.poll.as_ref().map(|poll| poll.at);
+        [self.wake, self.retry, poll, self.interval_end()].into_iter().flatten().min()
     }
 
     /// Whether the last plan could not be carried out.
@@ -211,14 +222,46 @@ impl Operator {
             return None;
         }
         self.ask(server);
+        self.count(server);
         let made = plan(&self.observed, &self.settings, server.now);
         self.dirty = false;
         self.retry = None;
         self.wake = made.wake;
         self.poll.clone_from(&made.poll);
+        let which = |poll: &Option<TrafficPoll>| poll.as_ref().map(|poll| (poll.version.clone(), poll.since));
+        if which(&self.traffic) != which(&made.traffic) {
+            self.interval = made.traffic.as_ref().map(|_| server.now);
+        }
+        self.traffic.clone_from(&made.traffic);
         let in_flight = InFlight { plan: made.clone(), next: 0, job: self.observed.job.clone() };
         self.in_flight = Some(in_flight).filter(|_| made.status.is_some() || !made.actions.is_empty());
         Some(made)
+    }
+
+    fn interval_end(&self) -> Option<Timestamp> {
+        self.interval?.checked_add(self.traffic.as_ref()?.interval).ok()
+    }
+
+    /// Tells what the canary answered, when an interval is over: as its model is.
+    fn count(&mut self, server: &Server) {
+        let (Some(poll), Some(from)) = (&self.traffic, self.interval) else { return };
+        if self.interval_end().is_none_or(|end| server.now < end) {
+            return;
+        }
+        let deployment = server.get::<Deployment>(&format!("{NAME}-{}", poll.version));
+        let config = deployment.and_then(|deployment| serves(server, deployment));
+        let errors = if config.is_some_and(|config| is_worse(&config.digest)) { 500 } else { 1 };
+        self.observed.traffic = Some(Traffic {
+            version: poll.version.clone(),
+            from,
+            until: server.now,
+            requests: 1000,
+            errors,
+            latency_millis: Some(5.0),
+            rows: 0,
+            reassigned: 0,
+        });
+        self.interval = Some(server.now);
     }
 
     /// Asks the coordinator, when it is time.

@@ -15,7 +15,7 @@ use crate::explore::apiserver::Server;
 use crate::explore::deployments::TOO_MUCH_MEMORY;
 use crate::explore::operator::NAME;
 use crate::explore::oracles::{digest, holds};
-use crate::explore::user::{Wish, first_spec};
+use crate::explore::user::{Wish, first_spec, rollout};
 use crate::explore::world::{World, settings};
 
 fn serving(clusters: i32) -> ClusteringJobSpec {
@@ -165,4 +165,55 @@ fn a_refused_write_stalls_the_job() {
     world.wish(&Wish::Spec(Box::new(serving(2))));
     world.quiet().unwrap();
     assert!(is(&world.server, condition::STALLED));
+}
+
+fn stepwise(clusters: i32) -> ClusteringJobSpec {
+    let mut spec = serving(clusters);
+    spec.serving.as_mut().unwrap().rollout = Some(rollout(&[(30, 5), (50, 15)]));
+    spec
+}
+
+/// A canary ends as its traffic says, whenever the operator crashes.
+#[test]
+fn a_crash_after_any_write_changes_no_canary() {
+    for (clusters, ends) in [(3, condition::READY), (13, condition::STALLED)] {
+        let mut calm = World::new(0, false, false);
+        wish(&mut calm, &stepwise(2));
+        wish(&mut calm, &stepwise(clusters));
+        assert!(is(&calm.server, ends), "k={clusters}");
+        for writes in 1..=calm.server.operator_writes {
+            let mut world = World::new(0, false, false).crash_after(writes);
+            wish(&mut world, &stepwise(2));
+            wish(&mut world, &stepwise(clusters));
+            world.rest().unwrap();
+            assert!(is(&world.server, ends), "k={clusters} after {writes} writes");
+            assert_eq!(selected(&world.server), if clusters == 3 { "v2" } else { "v1" }, "after {writes} writes");
+        }
+    }
+}
+
+/// What was rolled back must not come back with the next reconciliation, nor be kept out for ever.
+#[test]
+fn a_rejected_model_comes_back_only_when_it_is_asked_for() {
+    let mut world = World::new(0, false, false);
+    wish(&mut world, &stepwise(2));
+    wish(&mut world, &stepwise(13));
+    assert!(is(&world.server, condition::STALLED) && is(&world.server, condition::SERVING));
+    assert_eq!(selected(&world.server), "v1");
+    // Other steps try it again, and it is no better.
+    let mut other = stepwise(13);
+    other.serving.as_mut().unwrap().rollout = Some(rollout(&[(40, 5)]));
+    wish(&mut world, &other);
+    assert!(is(&world.server, condition::STALLED));
+    assert_eq!(selected(&world.server), "v1");
+    // A better one replaces it.
+    wish(&mut world, &stepwise(4));
+    assert!(is(&world.server, condition::READY));
+    assert_eq!(selected(&world.server), "v3");
+    world.rest().unwrap();
+    // Without steps there are no gates.
+    wish(&mut world, &stepwise(13));
+    wish(&mut world, &serving(13));
+    assert!(is(&world.server, condition::READY));
+    world.rest().unwrap();
 }

@@ -21,11 +21,19 @@ pub enum Outcome {
 /// Clusters whose model no replica can load.
 pub const BROKEN: usize = 11;
 
+/// Clusters whose model answers half of the requests with an error.
+pub const WORSE: usize = 13;
+
+/// Whether the model of this digest is the one that answers with errors.
+pub fn is_worse(digest: &str) -> bool {
+    digest.contains(&format!(":k{WORSE}-"))
+}
+
 /// Clusters whose run never ends.
 pub const HANGS: i32 = 12;
 
 /// Numbers of clusters with an outcome each.
-pub const CLUSTERS: [i32; 11] = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+pub const CLUSTERS: [i32; 12] = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
 
 /// Passing failures of a flaky run that end it: more than any seed's `maxRestarts`.
 pub const TOO_FLAKY: i32 = 9;

@@ -2,7 +2,8 @@
 
 use coterie_crds::names::label;
 use coterie_crds::spec::{
-    Autoscaling, ClusteringJobSpec, ConcurrencyPolicy, Gates, History, MetricType, Schedule, Serving,
+    Autoscaling, ClusteringJobSpec, ConcurrencyPolicy, Gates, History, MetricType, Rollout, RolloutGates, RolloutStep,
+    Schedule, Serving,
 };
 use coterie_crds::{ClusteringJob, spec};
 use k8s_openapi::api::{
@@ -54,6 +55,8 @@ pub struct Timed {
 pub struct Wishes {
     /// Whether the job is in one of Kueue's queues.
     pub queued: bool,
+    /// Most disturbances between two wishes.
+    pub disturbances: usize,
     /// In order; the first creates the resource.
     pub wishes: Vec<Timed>,
 }
@@ -95,6 +98,13 @@ impl Wishes {
         for _ in 0..dice.below(4) {
             change(&mut spec, &mut dice);
         }
+        // Some worlds are about models that take each other's place, and have the time for it.
+        let gradual = dice.chance(30);
+        if gradual {
+            let serving = Serving { progress_deadline_seconds: 60, ..Serving::default() };
+            spec.serving = Some(Serving { rollout: Some(steps(&mut dice)), ..serving });
+            remodel(&mut spec, &mut dice);
+        }
         patient(&mut spec);
         let mut wishes = vec![Timed { after: 0, wish: Wish::Spec(Box::new(spec.clone())) }];
         let mut before = spec.clone();
@@ -108,15 +118,33 @@ impl Wishes {
                 std::mem::swap(&mut spec, &mut before); // revert
             } else {
                 before = spec.clone();
-                for _ in 0..=dice.below(2) {
-                    change(&mut spec, &mut dice);
+                if gradual && dice.chance(70) {
+                    remodel(&mut spec, &mut dice);
+                } else {
+                    for _ in 0..=dice.below(2) {
+                        change(&mut spec, &mut dice);
+                    }
                 }
                 patient(&mut spec);
             }
             wishes.push(Timed { after, wish: Wish::Spec(Box::new(spec.clone())) });
         }
-        Self { queued: dice.chance(10), wishes }
+        Self { queued: dice.chance(10), disturbances: if gradual { 200 } else { 24 }, wishes }
     }
+}
+
+/// Asks for another model that a run can make.
+fn remodel(spec: &mut ClusteringJobSpec, dice: &mut Dice) {
+    if let Some(parameters) = &mut spec.algorithm.k_means {
+        parameters.clusters = *dice.pick(&[2, 3, 4, 5, 9, 11, 13, 13]);
+    }
+    spec.suspend = false;
+}
+
+fn steps(dice: &mut Dice) -> Rollout {
+    let choices: [&[(i32, i32)]; 3] = [&[(10, 15)], &[(30, 5), (50, 15)], &[(50, 1), (90, 7)]];
+    let steps = *dice.pick(&choices);
+    rollout(steps)
 }
 
 /// One change of a spec that the schema admits.
@@ -140,6 +168,9 @@ fn change(spec: &mut ClusteringJobSpec, dice: &mut Dice) {
             }
             if dice.chance(10) {
                 serving.resources.memory = Some(TOO_MUCH_MEMORY.to_owned());
+            }
+            if dice.chance(50) {
+                serving.rollout = Some(steps(dice));
             }
             spec.serving = Some(serving);
         }
@@ -179,6 +210,14 @@ fn change(spec: &mut ClusteringJobSpec, dice: &mut Dice) {
     }
 }
 
+/// Steps of these weights and pauses, and a gate that a good model passes.
+pub fn rollout(steps: &[(i32, i32)]) -> Rollout {
+    let steps = steps.iter().map(|&(weight, pause_seconds)| RolloutStep { weight, pause_seconds });
+    let max_error_rate = Some(spec::Decimal::from("0.01"));
+    let gates = RolloutGates { max_error_rate, interval_seconds: 5, ..RolloutGates::default() };
+    Rollout { steps: steps.collect(), gates }
+}
+
 /// What matters in a spec, in a line.
 pub fn brief(spec: &ClusteringJobSpec) -> String {
     let ClusteringJobSpec { source, metric, algorithm, seed, workers, evaluation, output, .. } = spec;
@@ -207,10 +246,11 @@ pub fn brief(spec: &ClusteringJobSpec) -> String {
         .as_ref()
         .map(|serving| {
             format!(
-                " serving={} auto={} memory={:?}",
+                " serving={} auto={} memory={:?} steps={:?}",
                 serving.replicas,
                 serving.autoscaling.is_some(),
-                serving.resources.memory
+                serving.resources.memory,
+                serving.rollout.iter().flat_map(|rollout| &rollout.steps).map(|step| step.weight).collect::<Vec<_>>()
             )
         })
         .unwrap_or_default());

@@ -48,6 +48,8 @@ pub struct World<'a> {
     together: BTreeSet<String>,
     /// Objects that were deleted by hand.
     lost: BTreeSet<String>,
+    /// Whether the Service was ever pointed elsewhere by hand.
+    bent: bool,
     plans: usize,
     moves: usize,
     trace: Option<Vec<String>>,
@@ -93,6 +95,7 @@ impl<'a> World<'a> {
             rivalry: false,
             together: BTreeSet::new(),
             lost: BTreeSet::new(),
+            bent: false,
             plans: 0,
             moves: 0,
             trace: traced.then(Vec::new),
@@ -171,7 +174,7 @@ impl<'a> World<'a> {
         for timed in &wishes.wishes {
             self.pass(timed.after);
             self.wish(&timed.wish);
-            for _ in 0..self.dice.below(24) {
+            for _ in 0..self.dice.below(wishes.disturbances) {
                 self.disturb()?;
             }
         }
@@ -198,6 +201,7 @@ impl<'a> World<'a> {
             89..94 => {
                 if let Some(done) = rough_hands(&mut self.controllers, &mut self.server, &mut self.dice) {
                     self.lost.extend(done.strip_prefix("delete ConfigMap ").map(str::to_owned));
+                    self.bent |= done.starts_with("point Service");
                     self.note(|| done);
                 }
             }
@@ -254,6 +258,7 @@ impl<'a> World<'a> {
             watcher(observed, &plan);
         }
         oracles::plan(observed, &plan)?;
+        self.controllers.unlucky |= oracles::is_late(&plan)?;
         let schedule = observed.job.spec.schedule.as_ref();
         if schedule.is_some_and(|schedule| schedule.concurrency_policy == ConcurrencyPolicy::Allow) {
             let runs = observed.job.status.iter().chain(&plan.status).filter_map(|status| status.run.as_ref());
@@ -265,9 +270,16 @@ impl<'a> World<'a> {
     fn write(&mut self, who: usize, fault: Fault) -> Result<(), String> {
         let step = self.operators[who].step(&mut self.server, fault);
         if let Step::Wrote(write, result) = step {
+            let done = result.is_ok();
             self.note(|| format!("operator {who} writes {write}: {fault:?}, {result:?}"));
             if let Write::Action(action) = write {
-                oracles::server(&self.server, &self.controllers.models, &action, &self.together, self.rivalry)?;
+                oracles::server(&self.server, &action, &self.together, self.rivalry)?;
+                if !self.bent {
+                    oracles::stored(&self.server, &self.controllers.models)?;
+                }
+                if done && !self.rivalry {
+                    oracles::canary(&self.server, &action)?;
+                }
             }
         }
         Ok(())

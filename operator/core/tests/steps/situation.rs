@@ -7,7 +7,7 @@ use coterie_crds::{ClusteringJob, parse};
 use coterie_operator_core::plan::{Kind, Object};
 use coterie_operator_core::{Action, Children, Observed, Plan, Settings, plan};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::DeploymentStatus;
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
 use k8s_openapi::api::batch::v1::{JobCondition, JobStatus};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -40,7 +40,7 @@ impl Situation {
         job.metadata.namespace = Some("music".to_owned());
         let children = Children::default();
         Self {
-            observed: Observed { job, children, progress: None, refusals: Vec::new() },
+            observed: Observed { job, children, progress: None, traffic: None, refusals: Vec::new() },
             settings: Settings::new("registry/coterie:1"),
             now: "2026-11-25T12:00:00Z".parse().unwrap(),
             uids: 0,
@@ -115,7 +115,13 @@ impl Situation {
                 Object::ConfigMap(object) => put!(config_maps, object),
                 Object::Service(object) => put!(services, object),
                 Object::Job(object) => put!(jobs, object),
-                Object::Deployment(object) => put!(deployments, object),
+                Object::Deployment(object) => {
+                    // How its pods stand is not said by what is applied.
+                    let same = |other: &&Deployment| other.metadata.name == object.metadata.name;
+                    let status = children.deployments.iter().find(same).and_then(|other| other.status.clone());
+                    let object = Box::new(Deployment { status, ..Deployment::clone(object) });
+                    put!(deployments, &object)
+                }
                 Object::HorizontalPodAutoscaler(object) => put!(autoscalers, object),
                 Object::PodDisruptionBudget(object) => put!(disruption_budgets, object),
                 Object::NetworkPolicy(object) => put!(network_policies, object),
@@ -215,6 +221,40 @@ impl Situation {
         });
     }
 
+    /// The Deployment of a version.
+    pub fn deployment(&mut self, version: &str) -> &mut Deployment {
+        let name = Some(format!("songs-{version}"));
+        self.observed.children.deployments.iter_mut().find(|object| object.metadata.name == name).unwrap()
+    }
+
+    /// Replicas that are asked for of a version.
+    pub fn replicas(&self, version: &str) -> i32 {
+        let name = Some(format!("songs-{version}"));
+        let found = self.observed.children.deployments.iter().find(|object| object.metadata.name == name);
+        found.unwrap().spec.as_ref().unwrap().replicas.unwrap()
+    }
+
+    /// A serving pod of a version, running.
+    pub fn start_replica(&mut self, version: &str, name: &str) {
+        let labels = [(label::JOB, "songs"), (label::COMPONENT, label::SERVING), (label::MODEL_VERSION, version)];
+        let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        self.observed.children.pods.push(Pod {
+            metadata: ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..ObjectMeta::default() },
+            spec: None,
+            status: Some(PodStatus {
+                phase: Some("Running".to_owned()),
+                pod_ip: Some("10.0.0.8".to_owned()),
+                ..PodStatus::default()
+            }),
+        });
+    }
+
+    /// The status of a serving pod.
+    pub fn replica(&mut self, name: &str) -> &mut PodStatus {
+        let mut pods = self.observed.children.pods.iter_mut();
+        pods.find(|pod| pod.metadata.name.as_deref() == Some(name)).unwrap().status.as_mut().unwrap()
+    }
+
     /// Trains and serves a first model.
     pub fn serving(manifest: &str) -> Self {
         let mut situation = Self::new(manifest);
@@ -237,7 +277,10 @@ impl Situation {
     pub fn selected(&self) -> &str {
         let service =
             self.observed.children.services.iter().find(|object| object.metadata.name.as_deref() == Some("songs"));
-        &service.unwrap().spec.as_ref().unwrap().selector.as_ref().unwrap()[label::MODEL_VERSION]
+        match service.unwrap().spec.as_ref().unwrap().selector.as_ref().unwrap().get(label::MODEL_VERSION) {
+            Some(version) => version,
+            None => "both",
+        }
     }
 
     /// What the pods of a version are made from.

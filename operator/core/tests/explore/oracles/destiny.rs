@@ -9,7 +9,7 @@ use super::CONDITIONS;
 use crate::explore::apiserver::Server;
 use crate::explore::deployments::TOO_MUCH_MEMORY;
 use crate::explore::operator::NAME;
-use crate::explore::training::{BROKEN, Outcome, outcome};
+use crate::explore::training::{BROKEN, Outcome, WORSE, outcome};
 use crate::explore::user::{IMPOSSIBLE_CRON, LOCAL_SOURCE};
 
 /// Digest of the model that a spec asks for.
@@ -38,6 +38,8 @@ pub enum Destiny {
     Rejected,
     /// Its model never answers.
     Unservable,
+    /// Its model is taken out of the traffic, if there was another before.
+    Worse,
     /// Everything is there.
     Ready,
 }
@@ -63,7 +65,11 @@ pub fn destiny(spec: &ClusteringJobSpec) -> Destiny {
     }
     let unservable =
         |serving: &spec::Serving| clusters == BROKEN || serving.resources.memory.as_deref() == Some(TOO_MUCH_MEMORY);
-    if spec.serving.as_ref().is_some_and(unservable) { Destiny::Unservable } else { Destiny::Ready }
+    match &spec.serving {
+        Some(serving) if unservable(serving) => Destiny::Unservable,
+        Some(serving) if serving.rollout.is_some() && clusters == WORSE => Destiny::Worse,
+        Some(_) | None => Destiny::Ready,
+    }
 }
 
 pub(super) fn accepts(spec: &ClusteringJobSpec, silhouette: f64) -> bool {
@@ -79,6 +85,7 @@ pub fn face(server: &Server) -> Option<Vec<String>> {
     let kinds: &[&str] = match destiny {
         Destiny::Ready => &CONDITIONS,
         Destiny::Suspended => &[condition::SUSPENDED],
+        Destiny::Worse => &[condition::RECONCILING, condition::SUSPENDED],
         Destiny::Invalid | Destiny::Failed | Destiny::Rejected | Destiny::Unservable => {
             &[condition::READY, condition::RECONCILING, condition::STALLED, condition::SUSPENDED]
         }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use coterie_crds::ClusteringJob;
-use coterie_crds::names::{condition, label};
+use coterie_crds::names::{condition, label, reason};
 use coterie_crds::spec::ClusteringJobSpec;
-use coterie_crds::status::ClusteringJobStatus;
+use coterie_crds::status::{CanaryState, ClusteringJobStatus};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
@@ -15,9 +15,9 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 
-use super::{CONDITIONS, Destiny, destiny, digest, holds, selected};
+use super::{CONDITIONS, Destiny, destiny, digest, holds, selected_alone};
 use crate::explore::apiserver::Server;
-use crate::explore::deployments::serves;
+use crate::explore::deployments::{available, serves};
 use crate::explore::operator::NAME;
 
 /// What excuses an end.
@@ -40,7 +40,7 @@ pub fn end(server: &Server, luck: &Luck<'_>) -> Result<(), String> {
     must!(
         !holds(status, condition::RECONCILING),
         "{destiny:?}: at rest, but Reconciling: {}",
-        reason(status, condition::RECONCILING)
+        words(status, condition::RECONCILING)
     );
     must!(
         holds(status, condition::SUSPENDED) == job.spec.suspend,
@@ -49,18 +49,22 @@ pub fn end(server: &Server, luck: &Luck<'_>) -> Result<(), String> {
     );
     match destiny {
         Destiny::Suspended => {}
-        Destiny::Ready | Destiny::Rejected | Destiny::Unservable if luck.failed && stalled => return Ok(()),
-        Destiny::Ready => must!(ready, "Ready is due, true are {truths:?}: {}", reason(status, condition::READY)),
+        Destiny::Ready | Destiny::Rejected | Destiny::Unservable | Destiny::Worse if luck.failed && stalled => {
+            return Ok(());
+        }
+        Destiny::Worse => must!(ready != rejected(server, status)?, "Worse: true are {truths:?}"),
+        Destiny::Ready => must!(ready, "Ready is due, true are {truths:?}: {}", words(status, condition::READY)),
         Destiny::Invalid | Destiny::Failed | Destiny::Rejected | Destiny::Unservable => {
             must!(
                 stalled && !ready,
                 "{destiny:?}: Stalled is due, true are {truths:?}: {}",
-                reason(status, condition::READY)
+                words(status, condition::READY)
             );
         }
     }
-    if destiny == Destiny::Ready && job.spec.serving.is_some() {
-        let version = server.get::<Service>(NAME).and_then(|service| selected(service)).ok_or("no Service serves")?;
+    if ready && destiny == Destiny::Ready && job.spec.serving.is_some() {
+        let version =
+            server.get::<Service>(NAME).and_then(|service| selected_alone(service)).ok_or("no Service serves")?;
         let deployment =
             server.get::<Deployment>(&format!("{NAME}-{version}")).ok_or("the selected Deployment is missing")?;
         let config = serves(server, deployment).ok_or("the replicas have no configuration")?;
@@ -81,7 +85,27 @@ pub fn end(server: &Server, luck: &Luck<'_>) -> Result<(), String> {
     history(server, &job.spec, luck)
 }
 
-fn reason(status: &ClusteringJobStatus, kind: &str) -> String {
+/// Whether the newest model was taken out of the traffic; then it has no pods, and the one before has all of it.
+fn rejected(server: &Server, status: &ClusteringJobStatus) -> Result<bool, String> {
+    let stalled = status.condition(condition::STALLED).filter(|stalled| stalled.reason == reason::CANARY_REJECTED);
+    let Some(canary) = status.serving.as_ref().and_then(|serving| serving.canary.as_ref()) else {
+        must!(stalled.is_none(), "CanaryRejected without a canary");
+        return Ok(false);
+    };
+    must!(stalled.is_some() && canary.state == CanaryState::Rejected, "a canary does not end: {canary:?}");
+    let service = server.get::<Service>(NAME).ok_or("no Service at the end of a canary")?;
+    let version = selected_alone(service).ok_or("a rejected canary gets traffic")?;
+    must!(*version != canary.version, "a rejected canary gets all the traffic");
+    let replicas = |version: &String| {
+        let deployment = server.get::<Deployment>(&format!("{NAME}-{version}"));
+        deployment.map_or(0, |deployment| available(deployment))
+    };
+    must!(replicas(&canary.version) == 0, "a rejected canary keeps its replicas");
+    must!(replicas(version) > 0, "nothing answers after a canary");
+    Ok(true)
+}
+
+fn words(status: &ClusteringJobStatus, kind: &str) -> String {
     status.condition(kind).map(|condition| format!("{}: {}", condition.reason, condition.message)).unwrap_or_default()
 }
 

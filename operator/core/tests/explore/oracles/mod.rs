@@ -14,15 +14,15 @@ mod end;
 mod plan;
 mod server;
 
-use coterie_crds::names::{condition, label};
+use coterie_crds::names::{annotation, condition, label};
 use coterie_crds::status::ClusteringJobStatus;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 
 pub use destiny::{Destiny, destiny, digest, face};
 pub use end::{Luck, end};
-pub use plan::plan;
-pub use server::server;
+pub use plan::{is_late, plan};
+pub use server::{canary, server, stored};
 
 /// The types of conditions that every status has.
 const CONDITIONS: [&str; 6] = [
@@ -39,8 +39,15 @@ pub fn holds(status: &ClusteringJobStatus, kind: &str) -> bool {
     status.condition(kind).is_some_and(|condition| condition.status == "True")
 }
 
-fn selected(service: &Service) -> Option<&String> {
+/// The only version that gets traffic.
+fn selected_alone(service: &Service) -> Option<&String> {
     service.spec.as_ref()?.selector.as_ref()?.get(label::MODEL_VERSION)
+}
+
+/// The version in service, beside which another may take a share.
+fn selected(service: &Service) -> Option<&String> {
+    let beside = service.metadata.annotations.as_ref().and_then(|notes| notes.get(annotation::STABLE_VERSION));
+    beside.or_else(|| selected_alone(service))
 }
 
 fn version(deployment: &Deployment) -> Option<&String> {

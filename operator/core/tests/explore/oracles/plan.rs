@@ -1,9 +1,10 @@
 //! What must hold whenever a plan is made.
 
 use coterie_crds::names::{condition, label};
-use coterie_crds::status::{ClusteringJobStatus, Trigger};
+use coterie_crds::status::{CanaryState, ClusteringJobStatus, Trigger};
 use coterie_operator_core::plan::{Kind, Object};
 use coterie_operator_core::{Action, Observed, Plan};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::destiny::accepts;
@@ -11,6 +12,7 @@ use super::{CONDITIONS, deployment, digest, holds, selected, version};
 use crate::explore::deployments::available;
 use crate::explore::kstatus::{self, Verdict};
 use crate::explore::operator::{NAME, describe};
+use crate::explore::training::is_worse;
 
 /// What must hold whenever a plan is made.
 pub fn plan(observed: &Observed, plan: &Plan) -> Result<(), String> {
@@ -53,7 +55,33 @@ pub fn plan(observed: &Observed, plan: &Plan) -> Result<(), String> {
         let pending: Vec<String> = plan.actions.iter().filter(makes).map(describe).collect();
         must!(pending.is_empty(), "Ready with pending writes: {pending:?}");
     }
+    canary(observed, plan, status)?;
     traffic(observed, plan)
+}
+
+/// What was rejected stays so, and while a version takes its steps the one in service keeps its replicas.
+fn canary(observed: &Observed, plan: &Plan, status: &ClusteringJobStatus) -> Result<(), String> {
+    let of = |status: &ClusteringJobStatus| status.serving.as_ref().and_then(|serving| serving.canary.clone());
+    let Some(after) = of(status) else { return Ok(()) };
+    if let Some(before) = observed.job.status.as_ref().and_then(of)
+        && before.state == CanaryState::Rejected
+        && (&before.version, &before.attempt) == (&after.version, &after.attempt)
+    {
+        must!(after.state == CanaryState::Rejected, "a rejected canary goes on: {after:?}");
+    }
+    let Some(serving) = &observed.job.spec.serving else { return Ok(()) };
+    let most = serving.autoscaling.as_ref().map_or(serving.replicas, |bounds| bounds.max_replicas);
+    for action in &plan.actions {
+        let Action::Apply(Object::Deployment(wanted)) = action else { continue };
+        if version(wanted) == Some(&after.version) {
+            continue;
+        }
+        let replicas = |deployment: &Deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        let before = version(wanted).and_then(|version| deployment(&observed.children.deployments, version));
+        let before = before.map_or(0, replicas).min(most);
+        must!(replicas(wanted) >= before, "the version in service shrinks from {before} during a canary");
+    }
+    Ok(())
 }
 
 fn conditions(before: Option<&ClusteringJobStatus>, status: &ClusteringJobStatus) -> Result<(), String> {
@@ -135,4 +163,15 @@ fn traffic(observed: &Observed, plan: &Plan) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a canary ends because time went by before its pods were ready. Nothing else ends that of a good model.
+pub fn is_late(plan: &Plan) -> Result<bool, String> {
+    let Some(status) = &plan.status else { return Ok(false) };
+    let canary = status.serving.as_ref().and_then(|serving| serving.canary.as_ref());
+    let Some(canary) = canary.filter(|canary| canary.state == CanaryState::Rejected) else { return Ok(false) };
+    let late = canary.message.contains("do not become ready");
+    let worse = status.model.as_ref().is_some_and(|model| is_worse(&model.digest));
+    must!(late || worse, "a good canary is rejected: {}", canary.message);
+    Ok(late && !worse)
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use coterie_crds::ClusteringJob;
 use coterie_crds::names::{annotation, label};
-use coterie_crds::status::RunState;
+use coterie_crds::status::{CanaryState, RunState};
 use coterie_operator_core::Action;
 use coterie_operator_core::plan::Object;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 
-use super::selected;
+use super::{selected, selected_alone};
 use crate::explore::apiserver::{Server, Stored};
 use crate::explore::deployments::{available, serves};
 use crate::explore::jobs::is_active;
@@ -21,13 +21,7 @@ use crate::explore::training::Models;
 
 /// What must hold on the server after every write of an operator. Runs may be active at the same time that are all `together` in a
 /// schedule that allows it, or where a leader was paused and creates what is cancelled already.
-pub fn server(
-    server: &Server,
-    models: &Models,
-    written: &Action,
-    together: &BTreeSet<String>,
-    rivalry: bool,
-) -> Result<(), String> {
+pub fn server(server: &Server, written: &Action, together: &BTreeSet<String>, rivalry: bool) -> Result<(), String> {
     let Some(job) = server.get::<ClusteringJob>(NAME) else { return Ok(()) };
     if let Action::Create(Object::ConfigMap(record)) = written
         && record.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(label::RUN))
@@ -45,6 +39,12 @@ pub fn server(
         let allowed = active.iter().all(|name| together.contains(*name));
         must!(active.len() <= 1 || allowed, "runs are active at the same time: {active:?}");
     }
+    Ok(())
+}
+
+/// The model in service stays in the store, unless a version that is about to end was put into service by hand.
+pub fn stored(server: &Server, models: &Models) -> Result<(), String> {
+    let Some(job) = server.get::<ClusteringJob>(NAME) else { return Ok(()) };
     if let Some(service) = server.get::<Service>(NAME)
         && job.spec.serving.is_some()
         && let Some(version) = selected(service)
@@ -53,6 +53,19 @@ pub fn server(
         && let Some(config) = serves(server, deployment)
     {
         must!(models.exists(&config.model), "the model in service, {}, was removed from the store", config.model);
+    }
+    Ok(())
+}
+
+/// What must hold after a write that was done: what was rejected gets no traffic.
+pub fn canary(server: &Server, written: &Action) -> Result<(), String> {
+    let status = server.get::<ClusteringJob>(NAME).and_then(|job| job.status.as_ref());
+    if matches!(written, Action::Apply(Object::Service(service)) if service.metadata.name.as_deref() == Some(NAME))
+        && let Some(canary) = status.and_then(|status| status.serving.as_ref()?.canary.as_ref())
+        && canary.state == CanaryState::Rejected
+    {
+        let alone = server.get::<Service>(NAME).and_then(|service| selected_alone(service));
+        must!(alone.is_some_and(|alone| *alone != canary.version), "a rejected canary gets traffic: {canary:?}");
     }
     Ok(())
 }

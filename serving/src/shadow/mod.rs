@@ -1,0 +1,173 @@
+//! A second model that sees some of the same rows: how much would change for callers if one took the other's place?
+//!
+//! Nobody waits for it. Rows are taken aside while a request is answered, at a bounded rate, and assigned afterwards; what does not fit into the queue is left
+//! out.
+
+mod matching;
+mod pairs;
+
+use crate::compute::Compute;
+use crate::query::{self, Assignment, Matrix, Served};
+use pairs::Pairs;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+/// Rows a second that are compared, and rows that may come at once.
+const ROWS_PER_SECOND: f64 = 1_000.0;
+
+/// Requests that wait to be compared.
+const QUEUE: usize = 256;
+
+/// How long rows are compared after somebody last asked for the result. Twice the longest interval between two questions.
+const INTEREST: Duration = Duration::from_secs(2 * 3_600);
+
+/// Rows set aside, and where each stands in its request.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    values: Vec<f32>,
+    rows: Vec<usize>,
+}
+
+/// Rows with their clusters, to be compared.
+#[derive(Debug)]
+struct Work {
+    values: Vec<f32>,
+    clusters: Vec<u32>,
+}
+
+/// The second model, and what came of the comparison.
+#[derive(Debug)]
+pub(crate) struct Shadow {
+    served: Arc<Served>,
+    queue: Sender<Work>,
+    work: Mutex<Option<Receiver<Work>>>,
+    pairs: Mutex<Pairs>,
+    allowance: Mutex<Allowance>,
+}
+
+/// Rows that may be taken.
+#[derive(Debug)]
+struct Allowance {
+    rows: f64,
+    filled: Instant,
+    asked: Instant,
+}
+
+/// What came of the comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Comparison {
+    /// Version of the second model.
+    pub(crate) version: String,
+    /// Rows that both have assigned.
+    pub(crate) rows: u64,
+    /// Rows that are in another cluster after the best matching of clusters.
+    pub(crate) reassigned: u64,
+}
+
+// === impl Shadow ===
+
+impl Shadow {
+    pub(crate) fn new(served: Served, now: Instant) -> Self {
+        let (queue, work) = mpsc::channel(QUEUE);
+        Self {
+            served: Arc::new(served),
+            queue,
+            work: Mutex::new(Some(work)),
+            pairs: Mutex::default(),
+            allowance: Mutex::new(Allowance { rows: ROWS_PER_SECOND, filled: now, asked: now }),
+        }
+    }
+
+    /// Sets some rows of a request aside, spread over it.
+    pub(crate) fn sample(&self, matrix: &Matrix, now: Instant) -> Option<Sample> {
+        let count = lock(&self.allowance).take(matrix.rows(), now);
+        if count == 0 || self.queue.capacity() == 0 {
+            return None;
+        }
+        let rows: Vec<usize> = (0..count).map(|i| i * matrix.rows() / count).collect();
+        let mut values = Vec::new();
+        for &row in &rows {
+            matrix.with_rows(row..row + 1, |row| values.extend_from_slice(row));
+        }
+        Some(Sample { values, rows })
+    }
+
+    /// Has the rows that were set aside compared with their answers, some time.
+    pub(crate) fn offer(&self, sample: Sample, assignments: &[Assignment]) {
+        let Sample { values, rows } = sample;
+        let clusters = rows.iter().filter_map(|row| assignments.get(*row)).map(|found| found.cluster).collect();
+        // Where the queue is full, the rows are left out.
+        let _ = self.queue.try_send(Work { values, clusters });
+    }
+
+    /// Compares what is offered, until this is dropped. Only the first call does anything.
+    pub(crate) async fn run(&self, compute: &Compute) {
+        let Some(mut work) = lock(&self.work).take() else { return };
+        while let Some(Work { values, clusters }) = work.recv().await {
+            let served = Arc::clone(&self.served);
+            // Rows that this model cannot answer say nothing.
+            if let Ok(Ok(found)) = compute.offload(move || query::assign(&served, &values, Some(0))).await {
+                let mut pairs = lock(&self.pairs);
+                for (cluster, other) in clusters.into_iter().zip(found) {
+                    pairs.count(cluster, other.cluster);
+                }
+            }
+        }
+    }
+
+    /// What has come of it so far. May compute for some ten milliseconds.
+    pub(crate) fn comparison(&self, now: Instant) -> Comparison {
+        lock(&self.allowance).asked = now;
+        let (rows, table) = lock(&self.pairs).table();
+        Comparison { version: self.served.version().to_owned(), rows, reassigned: pairs::reassigned(rows, &table) }
+    }
+}
+
+// === impl Allowance ===
+
+impl Allowance {
+    /// Takes up to so many rows; none when nobody is interested any more.
+    fn take(&mut self, rows: usize, now: Instant) -> usize {
+        let passed = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.rows = (self.rows + passed * ROWS_PER_SECOND).min(ROWS_PER_SECOND);
+        self.filled = now;
+        if now.saturating_duration_since(self.asked) > INTEREST {
+            return 0;
+        }
+        let taken = rows.min(self.rows as usize);
+        self.rows -= taken as f64;
+        taken
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_taken_at_a_bounded_rate() {
+        let start = Instant::now();
+        let mut allowance = Allowance { rows: ROWS_PER_SECOND, filled: start, asked: start };
+        assert_eq!(allowance.take(600, start), 600);
+        assert_eq!(allowance.take(600, start), 400);
+        assert_eq!(allowance.take(600, start), 0);
+        let later = start + Duration::from_millis(100);
+        assert_eq!(allowance.take(600, later), 100);
+        assert_eq!(allowance.take(usize::MAX, later + Duration::from_secs(60)), 1_000);
+    }
+
+    #[test]
+    fn without_interest_nothing_is_taken() {
+        let start = Instant::now();
+        let mut allowance = Allowance { rows: ROWS_PER_SECOND, filled: start, asked: start };
+        let much_later = start + INTEREST + Duration::from_secs(1);
+        assert_eq!(allowance.take(5, much_later), 0);
+        allowance.asked = much_later;
+        assert_eq!(allowance.take(5, much_later), 5);
+    }
+}
