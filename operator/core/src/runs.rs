@@ -17,7 +17,7 @@ use crate::observed::Children;
 use crate::validate::Key;
 
 /// How long news of a pod's end may take after that of its Job's.
-pub(crate) const NEWS: SignedDuration = SignedDuration::from_secs(30);
+const NEWS: SignedDuration = SignedDuration::from_secs(30);
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -152,6 +152,11 @@ impl Run<'_> {
         self.job.is_some_and(|job| has_condition(job, "Complete"))
     }
 
+    /// Until when the outcome of a Job that has ended well is waited for.
+    pub(crate) fn news_until(&self) -> Option<Timestamp> {
+        self.job.filter(|_| self.is_complete()).and_then(news_until)
+    }
+
     /// What the objects say.
     pub(crate) fn finding(&self, now: Timestamp) -> Finding {
         let Some(job) = self.job else { return Finding::Absent };
@@ -163,7 +168,7 @@ impl Run<'_> {
                 Some(RunReport::Published(model)) => Finding::Published(Box::new(model)),
                 // Pods are watched apart from Jobs: the pod's end may not have been heard of yet.
                 None if self.pods.iter().any(|pod| is_first(pod) && termination(pod).is_none()) => Finding::Running,
-                None if is_recent(job, now) => Finding::Running,
+                None if news_until(job).is_some_and(|until| now < until) => Finding::Running,
                 Some(RunReport::Failed(_)) | None => Finding::Lost,
             };
         }
@@ -251,10 +256,10 @@ impl Run<'_> {
     }
 }
 
-/// Whether the Job ended so shortly ago that news of its pods may still come.
-fn is_recent(job: &Job, now: Timestamp) -> bool {
-    let ended = job.status.as_ref().and_then(|status| status.completion_time.as_ref());
-    ended.is_some_and(|time| now < time.0 + NEWS)
+/// Until when news of the pods of a Job that has ended may still come.
+fn news_until(job: &Job) -> Option<Timestamp> {
+    let ended = job.status.as_ref()?.completion_time.as_ref()?;
+    Some(ended.0 + NEWS)
 }
 
 fn is_first(pod: &Pod) -> bool {

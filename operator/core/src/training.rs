@@ -346,9 +346,9 @@ fn scheduled(
 fn advance(context: &Context<'_>, run: &Run<'_>, account: &mut Account, todo: &mut Todo) {
     let suspended = context.observed.job.spec.suspend;
     let finding = run.finding(context.now);
-    if run.is_complete() {
+    if let Some(lost) = run.news_until() {
         // Its outcome is lost if nobody hears of it by then.
-        todo.wake_at(context.now + runs::NEWS);
+        todo.wake_at(lost.max(context.now));
     }
     let (state, message) = match &finding {
         _ if suspended => (

@@ -98,7 +98,9 @@ pub(crate) fn plan(context: &Context<'_>, rollout: &Rollout, candidate: Candidat
             // Bad answers are better than none.
             let why = traffic.and_then(|traffic| gates.missed(traffic)).or(fault);
             if let Some(why) = why.filter(|_| available(candidate.stable) > 0) {
-                ledger = Ledger { stage: Stage::Rejected, why, ..ledger };
+                // It may have passed in an earlier attempt; what is rejected is the present one.
+                let attempt = candidate.attempt.to_owned();
+                ledger = Ledger { attempt, stage: Stage::Rejected, why, ..ledger };
             }
         }
         // Nobody was served by it yet: its pods may be mended, as without steps.

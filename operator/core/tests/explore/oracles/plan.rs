@@ -135,7 +135,13 @@ fn ready(observed: &Observed, status: &ClusteringJobStatus) -> Result<(), String
 
 /// The Service is never moved from replicas that answer to some that do not, and those it selects are not removed.
 fn traffic(observed: &Observed, plan: &Plan) -> Result<(), String> {
-    let deployments = &observed.children.deployments;
+    // Those of a job before that had the same name are none of this one's.
+    let ours = |deployment: &&Deployment| {
+        let owners = deployment.metadata.owner_references.iter().flatten();
+        owners.map(|owner| Some(&owner.uid)).any(|uid| uid == observed.job.metadata.uid.as_ref())
+    };
+    let deployments: Vec<Deployment> = observed.children.deployments.iter().filter(ours).cloned().collect();
+    let deployments = &deployments;
     let answers = |wanted: &String| deployment(deployments, wanted).is_some_and(|found| available(found) > 0);
     let service = observed.children.services.iter().find(|service| service.metadata.name.as_deref() == Some(NAME));
     let before = service.and_then(selected);
