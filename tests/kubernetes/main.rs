@@ -22,6 +22,7 @@ mod idle;
 mod kstatus;
 mod load;
 mod quickstart;
+mod replicas;
 mod retrain;
 mod schedule;
 mod security;
