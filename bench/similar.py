@@ -175,7 +175,7 @@ def main():
     os.makedirs(given.folder, exist_ok=True)
     paths = prepare(given.folder, given.rows, given.embeddings)
     rows, dimension = np.load(paths[0], mmap_mode="r").shape
-    clusters = max(8, 2 ** int(np.log2(rows) / 2))
+    clusters = max(8, 2 ** round(np.log2(rows) / 2))
     lines = measure(given, paths, clusters)
     title = f"{rows:,} x {dimension}, {clusters} clusters"
     print(f"{title}, one thread\n\n{table(lines)}")
