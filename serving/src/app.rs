@@ -67,15 +67,16 @@ impl App {
         matrix: Matrix,
         lone: bool,
     ) -> Result<Vec<Assignment>, QueryError> {
+        let now = Instant::now();
         let shadow = self.shadow.as_ref();
-        let sample = shadow.and_then(|shadow| shadow.sample(&matrix, Instant::now()));
+        let sample = shadow.and_then(|shadow| shadow.sample(&matrix, now));
         let assignments = if lone && served.cost_per_row() > AT_ONCE {
             vec![self.assign_kept(served, matrix).await?]
         } else {
             self.compute.assign(served, matrix, lone).await?
         };
         self.metrics.count_rows(assignments.len());
-        served.count(Instant::now(), &assignments);
+        served.count(now, &assignments);
         if let Some((shadow, sample)) = shadow.zip(sample) {
             shadow.offer(sample, &assignments);
         }

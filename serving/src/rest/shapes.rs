@@ -259,7 +259,7 @@ pub(crate) struct ModelReply<'a> {
 #[serde(rename_all = "camelCase")]
 struct ItemsReply {
     count: usize,
-    /// Lists looked into.
+    /// Most lists looked into.
     lists: usize,
     /// Hash tables; 0 where there are none.
     tables: usize,
