@@ -271,7 +271,8 @@ fn nearest(model: &Model, row: &[f32], count: usize) -> impl Iterator<Item = (u3
 fn features(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result<Vec<f32>, QueryError> {
     let model = served.model();
     let place = |row: usize| first_row.map(|first| first + row);
-    if let Some(at) = rows.iter().position(|value| !value.is_finite()) {
+    let sound = largest(rows).is_finite();
+    if let Some(at) = (!sound).then(|| rows.iter().position(|value| !value.is_finite())).flatten() {
         let (row, column) = (at / model.input_dimension(), at % model.input_dimension());
         return Err(QueryError::NotFinite {
             row: place(row),
@@ -283,7 +284,12 @@ fn features(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result<V
     let mut features = Vec::new();
     model.pipeline.apply(rows, &mut features);
     let reach = MAX_REACH / served.longest;
-    for (row, values) in features.chunks_exact(model.dimension()).enumerate() {
+    let d = model.dimension();
+    // No row is longer than one whose values are all as large as the largest.
+    if f64::from(largest(&features)) * (d as f64).sqrt() <= reach * (1.0 - 1e-9) {
+        return Ok(features);
+    }
+    for (row, values) in features.chunks_exact(d).enumerate() {
         // An overflow in the pipeline has made the length infinite or NaN.
         let within = length(values) <= reach;
         if !within {
@@ -291,6 +297,12 @@ fn features(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result<V
         }
     }
     Ok(features)
+}
+
+/// The largest magnitude, not finite if one of them is not. Bits without the sign are in the order of the numbers they stand for, and compared
+/// many at a time.
+fn largest(values: &[f32]) -> f32 {
+    f32::from_bits(values.iter().fold(0, |most: u32, value| most.max(value.abs().to_bits())))
 }
 
 fn length(values: &[f32]) -> f64 {

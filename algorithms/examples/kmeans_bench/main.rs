@@ -3,13 +3,15 @@
 //! `cargo run --release -p coterie-algorithms --example kmeans_bench -- --data X.npy --clusters 256 --iterations 10`
 //!
 //! Further options: `--tolerance 1e-4`; `--initial C.npy`, or else `--start plus-plus` or `--start parallel`;
-//! `--every-row` to look at every row in every iteration; `--threads N`; `--centroids OUT.npy`, `--labels OUT.npy`.
+//! `--every-row` to look at every row in every iteration; `--threads N`; `--centroids OUT.npy`, `--labels OUT.npy`;
+//! `--steps FOLDER` to write the centroids and labels of each iteration as well, once the time is taken.
 //! Times hold everything but reading and writing files.
 #![allow(clippy::print_stdout)]
 
 mod npy;
 mod passes;
 mod start;
+mod steps;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -83,6 +85,7 @@ fn main() -> Result<(), Failure> {
     let started = began.elapsed().as_secs_f64();
     let pruning = !options.0.contains_key("every-row");
     let params = Params { metric: Metric::Euclidean, max_iterations: iterations, tolerance, pruning };
+    let first = options.path("steps").map(|_| initial.clone());
     let fit = lloyd_with(&points, dimension, initial, &params);
     let seconds = began.elapsed().as_secs_f64();
     let own = usage::own_cpu() - own_before;
@@ -111,6 +114,9 @@ fn main() -> Result<(), Failure> {
     }
     if !pruning {
         tell_reduction(&passes::sums(&points, dimension, k, &fit.labels), &mut line)?;
+    }
+    if let (Some(folder), Some(first)) = (options.path("steps"), first) {
+        steps::write(folder, &points, &means, first, &fit)?;
     }
     if let Some(path) = options.path("labels") {
         npy::write_labels(path, &fit.labels)?;

@@ -23,27 +23,6 @@ pub fn assign_two(centroids: &Centroids, rows: &[f32], best: &mut [u32], second:
     kernel::assign_two(centroids.panels(), rows, best, second);
 }
 
-/// The `count` nearest centroids and their squared distances, ordered by (distance, index).
-///
-/// Distances are in `f64`; where two centroids are equally far to within the rounding of `f32`, the first of them may
-/// differ from [`assign`]'s label.
-///
-/// # Panics
-/// If `row` is of another dimension.
-pub fn nearest(centroids: &Centroids, row: &[f32], count: usize) -> Vec<(u32, f64)> {
-    let mut all: Vec<(u32, f64)> =
-        (0..centroids.len()).map(|i| (i as u32, squared_distance(row, centroids.row(i)))).collect();
-    let order = |a: &(u32, f64), b: &(u32, f64)| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
-    if count < all.len() {
-        if count > 0 {
-            all.select_nth_unstable_by(count - 1, order);
-        }
-        all.truncate(count);
-    }
-    all.sort_unstable_by(order);
-    all
-}
-
 /// Squared Euclidean distance in `f64`, summed in a fixed order.
 ///
 /// # Panics
@@ -56,15 +35,6 @@ pub fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nearest_is_ordered_by_distance_then_index() {
-        let centroids = Centroids::new(1, vec![4.0, 0.0, -2.0, 2.0, 4.0]);
-        assert_eq!(nearest(&centroids, &[3.0], 3), [(0, 1.0), (3, 1.0), (4, 1.0)]);
-        assert_eq!(nearest(&centroids, &[0.5], 9).iter().map(|&(i, _)| i).collect::<Vec<_>>(), [1, 3, 2, 0, 4]);
-        assert_eq!(nearest(&centroids, &[3.0], 1), [(0, 1.0)]);
-        assert_eq!(nearest(&centroids, &[3.0], 0), []);
-    }
 
     #[test]
     fn two_nearest() {

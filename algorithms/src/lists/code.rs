@@ -1,6 +1,6 @@
 //! Rows as one byte per column, and what the bytes leave out.
 
-use crate::kmeans::kernel::{CODE_WIDTH, squared_distance};
+use crate::kmeans::kernel::{CODE_WIDTH, largest_offset, offset_code, squared_distance};
 
 /// Largest magnitude of a code.
 const MOST: f64 = 127.0;
@@ -27,31 +27,24 @@ pub struct Terms {
     pub error: f32,
 }
 
-/// Writes the code of a row that belongs to `centroid`.
+/// Writes the code of a row that belongs to `centroid`, by way of `spare`.
 ///
 /// # Panics
 /// If the shapes do not agree: `code` has [`code_length`] places.
-fn encode(row: &[f32], centroid: &[f32], code: &mut [i8]) -> Terms {
-    assert!(row.len() == centroid.len() && code.len() == code_length(row.len()), "row and code disagree");
-    let offset = |(&x, &c): (&f32, &f32)| f64::from(x) - f64::from(c);
-    let largest = row.iter().zip(centroid).map(offset).fold(0.0, |most: f64, r| most.max(r.abs()));
+fn encode(row: &[f32], centroid: &[f32], spare: &mut Vec<i16>, code: &mut [i8]) -> Terms {
+    let d = row.len();
+    assert!(d == centroid.len() && code.len() == code_length(d), "row and code disagree");
     code.fill(0);
-    let scale = (largest / MOST) as f32;
+    let scale = (f64::from(largest_offset(row, centroid)) / MOST) as f32;
     if f64::from(scale) < SMALLEST || !scale.is_finite() {
         // A row that is its centroid, or nearly, or too far for a code.
-        let length = row.iter().zip(centroid).map(offset).map(|r| r * r).sum::<f64>().sqrt();
-        return Terms { scale: 0.0, square: 0.0, error: above(length) };
+        return Terms { scale: 0.0, square: 0.0, error: above(squared_distance(row, centroid).sqrt()) };
     }
     let step = f64::from(scale);
-    let (mut squares, mut left) = (0i64, 0.0);
-    for (place, r) in code.iter_mut().zip(row.iter().zip(centroid).map(offset)) {
-        let value = (r / step).round().clamp(-MOST, MOST);
-        *place = value as i8;
-        squares += i64::from(*place) * i64::from(*place);
-        let rest = r - step * value;
-        left += rest * rest;
-    }
-    Terms { scale, square: (step * step * squares as f64) as f32, error: above(left.sqrt()) }
+    spare.resize(d, 0);
+    let [squares, left] = offset_code(row, centroid, step, MOST, spare);
+    code.iter_mut().zip(spare).for_each(|(code, steps)| *code = *steps as i8);
+    Terms { scale, square: (step * step * squares) as f32, error: above(left.sqrt()) }
 }
 
 /// Writes the codes of a cluster's rows, row-major, and gives what they mean, and the largest distance of a row to the
@@ -62,12 +55,12 @@ fn encode(row: &[f32], centroid: &[f32], code: &mut [i8]) -> Terms {
 pub fn encode_list(rows: &[f32], centroid: &[f32], codes: &mut [i8]) -> (Vec<Terms>, f32) {
     let (d, length) = (centroid.len(), code_length(centroid.len()));
     assert!(rows.len().is_multiple_of(d) && codes.len() == rows.len() / d * length, "rows and codes disagree");
-    let mut radius = 0.0f32;
+    let (mut radius, mut spare) = (0.0f32, Vec::new());
     let pairs = rows.chunks_exact(d).zip(codes.chunks_exact_mut(length));
     let terms = pairs
         .map(|(row, code)| {
             radius = radius.max(above(squared_distance(row, centroid).sqrt()));
-            encode(row, centroid, code)
+            encode(row, centroid, &mut spare, code)
         })
         .collect();
     (terms, radius)
@@ -86,25 +79,24 @@ pub(super) struct Query {
 impl Query {
     /// Takes the query's place relative to a centroid.
     pub(super) fn set(&mut self, query: &[f32], centroid: &[f32]) {
-        let offset = |(&x, &c): (&f32, &f32)| f64::from(x) - f64::from(c);
-        let length = code_length(query.len());
+        let d = query.len();
+        let length = code_length(d);
         self.code.clear();
         self.code.resize(length, 0);
-        let largest = query.iter().zip(centroid).map(offset).fold(0.0, |most: f64, r| most.max(r.abs()));
         // The products of all columns must fit into 32 bits.
         let most = (f64::from(i32::MAX) / (MOST * length as f64)).min(f64::from(i16::MAX)).floor();
-        let step = largest / most;
-        // Nearly the centroid itself: all of it is left out.
-        self.step = if step < SMALLEST { 0.0 } else { step };
-        let (mut squares, mut left) = (0i64, 0.0);
-        for (place, r) in self.code.iter_mut().zip(query.iter().zip(centroid).map(offset)) {
-            let value = if self.step > 0.0 { (r / self.step).round() } else { 0.0 };
-            *place = value as i16;
-            squares += i64::from(*place) * i64::from(*place);
-            let rest = r - self.step * value;
-            left += rest * rest;
-        }
-        self.square = self.step * self.step * squares as f64;
+        let step = f64::from(largest_offset(query, centroid)) / most;
+        let squares;
+        let left = if step < SMALLEST {
+            // Nearly the centroid itself: all of it is left out.
+            (self.step, squares) = (0.0, 0.0);
+            squared_distance(query, centroid)
+        } else {
+            let [sum, left] = offset_code(query, centroid, step, most, &mut self.code[..d]);
+            (self.step, squares) = (step, sum);
+            left
+        };
+        self.square = self.step * self.step * squares;
         self.error = left.sqrt() * (1.0 + ROUNDING);
     }
 }
@@ -126,7 +118,7 @@ mod tests {
             let row: Vec<f32> = (0..d).map(number).collect();
             let centroid: Vec<f32> = (100..100 + d).map(number).collect();
             let mut code = vec![1; code_length(d)];
-            let terms = encode(&row, &centroid, &mut code);
+            let terms = encode(&row, &centroid, &mut Vec::new(), &mut code);
             let part =
                 |j: usize| f64::from(row[j]) - f64::from(centroid[j]) - f64::from(terms.scale) * f64::from(code[j]);
             let left = (0..d).map(|j| part(j).powi(2)).sum::<f64>().sqrt();
@@ -135,7 +127,7 @@ mod tests {
             assert!(f64::from(terms.error) <= f64::from(terms.scale) / 2.0 * (d as f64).sqrt() * 1.000_001);
         }
         let mut code = vec![1; 16];
-        assert_eq!(encode(&[2.0, 3.0], &[2.0, 3.0], &mut code), Terms::default());
+        assert_eq!(encode(&[2.0, 3.0], &[2.0, 3.0], &mut Vec::new(), &mut code), Terms::default());
         assert_eq!(code, [0; 16]);
     }
 }

@@ -63,6 +63,11 @@ impl Files {
         self.results.join(format!("{}.labels.npy", contender.name()))
     }
 
+    /// Where each of our iterations from scikit-learn's first centroids goes.
+    pub(crate) fn steps(&self) -> PathBuf {
+        self.results.join("steps")
+    }
+
     /// The first centroids that scikit-learn chose.
     pub(crate) fn scikit_learn_start(&self) -> PathBuf {
         self.results.join("scikit-learn.start.npy")
@@ -150,7 +155,7 @@ pub(crate) fn ours_from_scikit_learn(case: &Case, files: &Files, tools: &Tools) 
     let mut command = ours(case, files, tools);
     command.arg("--initial").arg(files.scikit_learn_start());
     command.arg("--centroids").arg(files.results.join("check.centroids.npy"));
-    command.arg("--labels").arg(files.labels(Contender::Coterie(Start::PlusPlus)));
+    command.arg("--labels").arg(files.labels(Contender::Coterie(Start::PlusPlus))).arg("--steps").arg(files.steps());
     command
 }
 

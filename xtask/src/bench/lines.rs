@@ -80,6 +80,21 @@ pub(crate) struct SameLabels {
     pub(crate) largest_gap: f64,
     pub(crate) our_iterations: u32,
     pub(crate) their_iterations: u32,
+    /// The same iteration by iteration, both from our centroids.
+    pub(crate) by_steps: Steps,
+}
+
+/// Each iteration of ours beside scikit-learn's from the same centroids.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Steps {
+    /// Iterations compared, and the labels at the end.
+    pub(crate) steps: u32,
+    /// Labels that differ in the iteration where most do.
+    pub(crate) differing: u64,
+    /// As [`SameLabels::largest_gap`], in all iterations.
+    pub(crate) largest_gap: f64,
+    /// How far a number of ours is from the exact mean of its rows at most, relative to the largest magnitude in the data.
+    pub(crate) means_off: f64,
 }
 
 /// Reads the lines of a file.
@@ -114,7 +129,9 @@ mod tests {
         let figures: Figures = serde_json::from_str(said).unwrap();
         assert_eq!(figures.more["load_seconds"], 3.0);
         let run = Run { contender: "faiss".into(), figures: Some(figures), ..Run::default() };
-        let same = SameLabels { rows: 9, differing: 1, largest_gap: 1e-7, our_iterations: 3, their_iterations: 3 };
+        let by_steps = Steps { steps: 4, differing: 0, largest_gap: 0.0, means_off: 1e-8 };
+        let same =
+            SameLabels { rows: 9, differing: 1, largest_gap: 1e-7, our_iterations: 3, their_iterations: 3, by_steps };
         let lines = [What::Run(Box::new(run)), What::SameLabels(same)].map(|what| Line {
             date: "2026-01-01".into(),
             machine: Machine { cpu: "a".into(), cores: 2 },

@@ -187,12 +187,17 @@ impl Session {
             command.arg("--compare").arg(ours).arg(theirs).arg("--centroids");
             command.arg(files.results.join("check.centroids.npy"));
         })?;
+        let by_steps = self.judge(files, |command| {
+            command.arg("--steps").arg(files.steps());
+        })?;
+        fs::remove_dir_all(files.steps())?;
         let same = SameLabels {
             rows: comparison.rows,
             differing: comparison.differing,
             largest_gap: comparison.largest_gap,
             our_iterations: our.iterations,
             their_iterations: their.iterations,
+            by_steps,
         };
         note(&format!("{}: {} of {} labels differ from scikit-learn's", case.name, same.differing, same.rows));
         Ok(same)

@@ -1,6 +1,7 @@
 //! Summaries as tables that can be read in a terminal and in Markdown.
 
 use super::cases::Measure;
+use super::lines::Steps;
 use super::machine::QUIET;
 use super::summary::{Entry, Summary};
 
@@ -76,6 +77,11 @@ pub(crate) fn markdown(summary: &Summary) -> String {
         text.push_str(&format!(
             "\nFrom scikit-learn's own first centroids: {agreement} ({} iterations, scikit-learn {}).\n",
             same.our_iterations, same.their_iterations
+        ));
+        let Steps { steps, differing, largest_gap, means_off } = same.by_steps;
+        text.push_str(&format!(
+            "Step by step, both from the same centroids each time ({steps} assignments): at most {differing} labels of an assignment differ, whose two distances differ by at most \
+             {largest_gap:.1e} of themselves; our next centroids are the exact means but for {means_off:.1e} of the largest number.\n"
         ));
     }
     text

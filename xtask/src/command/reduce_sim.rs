@@ -12,6 +12,11 @@ use crate::reduction::partial::Problem;
 use crate::reduction::real::{self, Programs, Trial};
 use crate::reduction::table::{self, Measurement};
 
+/// Rows of a worker in a prediction.
+const MANY_ROWS: u64 = 1_000_000;
+/// Rows of a worker that hardly computes.
+const FEW_ROWS: u64 = 2_000;
+
 /// Predicts the time of a k-means iteration for a star and for a tree (as they are below and above 4 MiB a step), and for reduce-scatter. Each time includes computing; the
 /// share beside it is what is not.
 #[derive(clap::Args)]
@@ -25,9 +30,9 @@ pub(crate) struct Arguments {
     /// Columns, d.
     #[arg(long, value_name = "D", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     dimension: u64,
-    /// Rows of each worker.
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
-    rows: u64,
+    /// Rows of each worker; a million when unset, and with --real few, so that a pass is nearly all communication.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    rows: Option<u64>,
     /// Speed of each link and direction.
     #[arg(long, value_name = "GBIT/S", default_value_t = 1.0)]
     bandwidth: f64,
@@ -54,13 +59,15 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE.jsonl")]
     measured: Option<PathBuf>,
     /// Really run k-means with so many worker processes instead, each in a network namespace whose links have the given bandwidth, and
-    /// print {"workers": N, "seconds": S} for --measured. Rows are few, so that the network is what is measured; --compute then is 0. Needs
-    /// root and `tc`.
+    /// print {"workers": N, "seconds": S} for --measured. Needs root and `tc`.
     #[arg(long, conflicts_with_all = ["measured", "json"])]
     real: bool,
     /// With --real: the program to run; a release build when unset.
     #[arg(long, value_name = "FILE", requires = "real")]
     program: Option<PathBuf>,
+    /// With --real: passes over the rows, of which the median is told.
+    #[arg(long, value_name = "N", default_value_t = 30, requires = "real", value_parser = clap::value_parser!(u32).range(4..=1000))]
+    passes: u32,
     /// With --real: let every worker talk to the coordinator alone.
     #[arg(long, requires = "real")]
     star: bool,
@@ -75,6 +82,8 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         let trial = Trial {
             clusters: arguments.clusters,
             dimension: arguments.dimension,
+            rows: arguments.rows.unwrap_or(FEW_ROWS),
+            passes: arguments.passes,
             bandwidth: arguments.bandwidth,
             tree: !arguments.star,
         };
@@ -86,7 +95,8 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         }
         return Ok(());
     }
-    let problem = Problem { clusters: arguments.clusters, dimension: arguments.dimension, rows: arguments.rows };
+    let rows = arguments.rows.unwrap_or(MANY_ROWS);
+    let problem = Problem { clusters: arguments.clusters, dimension: arguments.dimension, rows };
     let network = Network {
         bandwidth: arguments.bandwidth * 1e9 / 8.0,
         latency: arguments.latency * 1e-3,
@@ -97,7 +107,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         up: arguments.partial_bytes.unwrap_or_else(|| problem.partial_bytes()),
         values: problem.values(),
     };
-    let operations = 2.0 * (arguments.rows * arguments.clusters * arguments.dimension) as f64;
+    let operations = 2.0 * (rows * arguments.clusters * arguments.dimension) as f64;
     let compute = arguments.compute.unwrap_or(operations / (arguments.gflops * 1e9));
     let measured = match &arguments.measured {
         Some(path) => {
@@ -111,9 +121,9 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     } else {
         arguments.workers.clone()
     };
-    let rows = table::rows(&network, &messages, compute, &workers, &measured);
+    let lines = table::rows(&network, &messages, compute, &workers, &measured);
     if arguments.json {
-        for row in &rows {
+        for row in &lines {
             println!("{}", serde_json::to_string(row)?);
         }
         return Ok(());
@@ -122,12 +132,12 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         "k = {}, d = {}, {} rows a worker, {} Gbit/s, {} ms one way; a partial of {:.0} KiB, a step of {:.0} KiB\n\n{}",
         arguments.clusters,
         arguments.dimension,
-        arguments.rows,
+        rows,
         arguments.bandwidth,
         arguments.latency,
         messages.up / 1024.0,
         messages.down / 1024.0,
-        table::text(&rows)
+        table::text(&lines)
     );
     Ok(())
 }

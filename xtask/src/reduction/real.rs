@@ -10,10 +10,8 @@ use super::hosts::{Hosts, address};
 use crate::context::Context;
 use crate::process::{cargo, check, run as show};
 
-/// Passes over the rows. There are few rows, so a pass is nearly all communication.
-const PASSES: u32 = 30;
-/// Rows of each worker.
-const ROWS: u64 = 2_000;
+/// Memory of a worker besides its rows, in MiB.
+const MEMORY: u64 = 512;
 /// Port of the coordinator.
 const PORT: u16 = 7070;
 
@@ -21,6 +19,10 @@ const PORT: u16 = 7070;
 pub(crate) struct Trial {
     pub(crate) clusters: u64,
     pub(crate) dimension: u64,
+    /// Rows of each worker; of few, a pass is nearly all communication.
+    pub(crate) rows: u64,
+    /// Passes over the rows.
+    pub(crate) passes: u32,
     /// Gbit/s of each link and direction.
     pub(crate) bandwidth: f64,
     /// Workers form a tree, or each talks to the coordinator alone.
@@ -36,7 +38,7 @@ pub(crate) struct Programs {
 impl Programs {
     /// Builds them; `coterie` only when no path to it is given.
     pub(crate) fn find(context: &Context, coterie: Option<PathBuf>) -> Result<Self> {
-        show(cargo(context).args(["build", "--locked", "--package", "coterie-worker", "--example", "run_config"]))?;
+        show(cargo(context).args(["build", "--locked", "--workspace", "--example", "run_config"]))?;
         let coterie = match coterie {
             Some(coterie) => fs::canonicalize(&coterie).with_context(|| coterie.display().to_string())?,
             None => {
@@ -58,11 +60,12 @@ pub(crate) fn run(programs: &Programs, trial: &Trial, workers: u64) -> Result<f6
 }
 
 fn run_in(programs: &Programs, trial: &Trial, workers: u64, directory: &Path) -> Result<f64> {
-    let Trial { clusters, dimension, .. } = trial;
+    let Trial { clusters, dimension, passes, .. } = trial;
+    let rows = trial.rows.max(2 * clusters);
     let data = directory.join("data");
     check(Command::new(&programs.coterie).args(["generate", "--output"]).arg(&data).args([
         "--rows",
-        &(workers * ROWS.max(2 * clusters)).to_string(),
+        &(workers * rows).to_string(),
         "--dimension",
         &dimension.to_string(),
         // Far fewer groups than clusters, so that rows go on moving.
@@ -76,7 +79,7 @@ fn run_in(programs: &Programs, trial: &Trial, workers: u64, directory: &Path) ->
         &manifest,
         format!(
             "apiVersion: coterie.dev/v1alpha1\nkind: ClusteringJob\nmetadata: {{name: reduce}}\nspec:\n  source: {{uri: {}, columns: {{vector: \
-             vector}}}}\n  algorithm: {{kMeans: {{clusters: {clusters}, init: Random, maxIterations: {PASSES}, tolerance: \"0\"}}}}\n  \
+             vector}}}}\n  algorithm: {{kMeans: {{clusters: {clusters}, init: Random, maxIterations: {passes}, tolerance: \"0\"}}}}\n  \
              workers: {{replicas: {workers}}}\n  evaluation: {{sampleSize: 100}}\n  output: {{uri: {}}}\n",
             data.display(),
             directory.join("out").display()
@@ -89,9 +92,10 @@ fn run_in(programs: &Programs, trial: &Trial, workers: u64, directory: &Path) ->
     )?;
     let hosts = Hosts::up(workers + 1, trial.bandwidth)?;
     let log = directory.join("coordinator.log");
+    let memory = format!("{}Mi", MEMORY + (rows * dimension * size_of::<f32>() as u64 >> 20));
     let start = |host: u64, role: &[&str]| -> Result<Child> {
         let mut command = hosts.command(host, &programs.coterie);
-        command.args(["worker", "--threads", "1", "--memory", "512Mi", "--run-config"]).arg(directory.join("run.json"));
+        command.args(["worker", "--threads", "1", "--memory", &memory, "--run-config"]).arg(directory.join("run.json"));
         command.arg("--role").args(role).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(if host == 0 { File::create(&log)?.into() } else { Stdio::null() });
         command.spawn().context("cannot start `ip netns exec`")

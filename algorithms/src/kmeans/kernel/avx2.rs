@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::panels::{Ahead, Panel, Panels, WIDTH};
+use super::panels::{Ahead, Lane, Panel, Panels, WIDTH};
 use super::{Top, Two};
 
 /// Rows per tile.
@@ -37,6 +37,61 @@ unsafe fn tile<const R: usize>(panel: Panel<'_>, rows: [*const f32; R]) -> [[__m
         }
     }
     sums
+}
+
+/// Panels that a lone row goes through at once: enough chains to hide the latency of the multiply-add.
+const TOGETHER: usize = 4;
+
+/// The scores of a lone row for `P` panels.
+///
+/// # Safety
+/// All panels must have as many columns as `row` has numbers.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn lone<const P: usize>(panels: [Panel<'_>; P], row: &[f32], out: &mut [Lane; P]) {
+    let mut sums = [[_mm256_setzero_ps(); 2]; P];
+    for (sum, panel) in sums.iter_mut().zip(&panels) {
+        let bias = panel.bias.0.as_ptr();
+        // SAFETY: a lane holds sixteen numbers and is aligned to 64 bytes.
+        *sum = unsafe { [_mm256_load_ps(bias), _mm256_load_ps(bias.wrapping_add(8))] };
+    }
+    for (j, x) in row.iter().enumerate() {
+        let x = _mm256_set1_ps(*x);
+        for (sum, panel) in sums.iter_mut().zip(&panels) {
+            // SAFETY: each panel has as many columns as the row has numbers, as the caller promises; a lane holds sixteen numbers and is
+            // aligned to 64 bytes.
+            let c = unsafe {
+                let column = panel.columns.get_unchecked(j).0.as_ptr();
+                [_mm256_load_ps(column), _mm256_load_ps(column.wrapping_add(8))]
+            };
+            sum[0] = _mm256_fmadd_ps(x, c[0], sum[0]);
+            sum[1] = _mm256_fmadd_ps(x, c[1], sum[1]);
+        }
+    }
+    for (out, sum) in out.iter_mut().zip(sums) {
+        let place = out.0.as_mut_ptr();
+        // SAFETY: a lane holds sixteen numbers and is aligned to 64 bytes.
+        unsafe {
+            _mm256_store_ps(place, sum[0]);
+            _mm256_store_ps(place.wrapping_add(8), sum[1]);
+        }
+    }
+}
+
+/// See [`super::scores`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn scores(panels: &Panels, row: &[f32], out: &mut [Lane]) {
+    assert!(row.len() == panels.dimension() && out.len() == panels.count());
+    let (whole, rest) = out.as_chunks_mut::<TOGETHER>();
+    for (i, out) in whole.iter_mut().enumerate() {
+        // SAFETY: the row has as many numbers as the panels have columns.
+        unsafe { lone(std::array::from_fn(|p| panels.get(i * TOGETHER + p)), row, out) };
+    }
+    let first = panels.count() - rest.len();
+    for (i, out) in rest.iter_mut().enumerate() {
+        // SAFETY: as above.
+        unsafe { lone([panels.get(first + i)], row, std::array::from_mut(out)) };
+    }
 }
 
 /// The best score of each of eight lanes so far, and whose it is.

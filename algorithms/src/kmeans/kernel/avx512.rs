@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::panels::{Ahead, Panel, Panels};
+use super::panels::{Ahead, Lane, Panel, Panels};
 use super::{Top, avx2};
 
 /// Rows per tile.
@@ -47,6 +47,32 @@ unsafe fn tile<const R: usize, const P: usize>(panels: [Panel<'_>; P], rows: *co
         x = x.wrapping_add(1);
     }
     sums
+}
+
+/// Panels that a lone row goes through at once: enough chains to hide the latency of the multiply-add.
+const TOGETHER: usize = 8;
+
+/// See [`super::scores`].
+#[target_feature(enable = "avx512f")]
+pub(super) fn scores(panels: &Panels, row: &[f32], out: &mut [Lane]) {
+    assert!(row.len() == panels.dimension() && out.len() == panels.count());
+    let (whole, rest) = out.as_chunks_mut::<TOGETHER>();
+    for (i, out) in whole.iter_mut().enumerate() {
+        // SAFETY: the row has as many numbers as the panels have columns.
+        let [sums] =
+            unsafe { tile::<1, TOGETHER>(std::array::from_fn(|p| panels.get(i * TOGETHER + p)), row.as_ptr()) };
+        for (out, sum) in out.iter_mut().zip(sums) {
+            // SAFETY: a lane has room for sixteen numbers and is aligned to 64 bytes.
+            unsafe { _mm512_store_ps(out.0.as_mut_ptr(), sum) };
+        }
+    }
+    let first = panels.count() - rest.len();
+    for (i, out) in rest.iter_mut().enumerate() {
+        // SAFETY: as above.
+        let [[sum]] = unsafe { tile::<1, 1>([panels.get(first + i)], row.as_ptr()) };
+        // SAFETY: as above.
+        unsafe { _mm512_store_ps(out.0.as_mut_ptr(), sum) };
+    }
 }
 
 /// The lanes in which `a` is greater than `b`.

@@ -1,7 +1,49 @@
-//! Products of one row with many, all in small integers: exact, so that every machine gives the same.
+//! Rows in small integers, and the products of one with many: exact, so that every machine gives the same.
+
+use super::widened::{ROUND, widened};
+use crate::lanes::{LANES, fold};
 
 /// Codes that are multiplied at once: the length of a row of codes is a multiple of it.
 pub(crate) const CODE_WIDTH: usize = 16;
+
+widened! {
+    /// The largest magnitude of a row less a centroid, in `f32`: off by at most 2^-24 of itself.
+    pub(crate) fn largest_offset(row: &[f32], centroid: &[f32]) -> f32 {
+        let mut most = 0;
+        for (&x, &c) in row.iter().zip(centroid) {
+            // Without the sign, bits are in the order of the numbers that they stand for.
+            let bits = (x - c).abs().to_bits();
+            most = if bits > most { bits } else { most };
+        }
+        f32::from_bits(most)
+    }
+}
+
+widened! {
+    /// Writes a row less a centroid in whole steps, of at most `most` (below 2^15) in magnitude; gives the squared length of that, in steps, and of what it leaves
+    /// out.
+    pub(crate) fn offset_code(row: &[f32], centroid: &[f32], step: f64, most: f64, code: &mut [i16]) -> [f64; 2] {
+        let inverse = 1.0 / step;
+        let (mut squares, mut rest) = ([0.0f64; LANES], [0.0f64; LANES]);
+        for ((row, centroid), code) in row.chunks(LANES).zip(centroid.chunks(LANES)).zip(code.chunks_mut(LANES)) {
+            let sums = squares.iter_mut().zip(&mut rest);
+            for (((&x, &c), code), (square, rest)) in row.iter().zip(centroid).zip(code).zip(sums) {
+                let offset = f64::from(x) - f64::from(c);
+                let steps = offset * inverse;
+                let steps = if steps > most { most } else { steps };
+                let steps = if steps < -most { -most } else { steps };
+                let rounded = steps + ROUND;
+                // The integer is in the low bits.
+                *code = rounded.to_bits() as i16;
+                let steps = rounded - ROUND;
+                *square += steps * steps;
+                let left = offset - step * steps;
+                *rest += left * left;
+            }
+        }
+        [fold(squares), fold(rest)]
+    }
+}
 
 /// `query . code` for each row of codes.
 ///
@@ -12,10 +54,18 @@ pub(crate) fn code_dots(query: &[i16], codes: &[i8], dots: &mut [i32]) {
     assert_eq!(codes.len(), dots.len() * query.len(), "codes and results disagree");
     #[cfg(target_arch = "x86_64")]
     if super::widened::is_wide() {
-        // SAFETY: the machine has AVX2, as was just asked.
-        return unsafe { wide(query, codes, dots) };
+        // SAFETY: the machine has what each of them needs, as was just asked.
+        return unsafe { if is_widest() { widest(query, codes, dots) } else { wide(query, codes, dots) } };
     }
     plain(query, codes, dots);
+}
+
+/// Whether the machine multiplies and adds small integers in one instruction, 32 columns at a time.
+#[cfg(target_arch = "x86_64")]
+fn is_widest() -> bool {
+    is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni")
 }
 
 fn plain(query: &[i16], codes: &[i8], dots: &mut [i32]) {
@@ -59,14 +109,92 @@ fn wide(query: &[i16], codes: &[i8], dots: &mut [i32]) {
     plain(query, remainder, rest);
 }
 
+/// Four rows at a time, 32 columns of each, and the last sixteen where they are left over.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+fn widest(query: &[i16], codes: &[i8], dots: &mut [i32]) {
+    use std::arch::x86_64::{
+        __m256i, __m512i, _mm_add_epi32, _mm_loadu_si128, _mm_storeu_si128, _mm256_add_epi32, _mm256_castsi256_si128,
+        _mm256_cvtepi8_epi16, _mm256_dpwssd_epi32, _mm256_extracti128_si256, _mm256_hadd_epi32, _mm256_loadu_si256,
+        _mm512_castsi512_si256, _mm512_cvtepi8_epi16, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64,
+        _mm512_loadu_si512, _mm512_setzero_si512,
+    };
+    const ROWS: usize = 4;
+    const COLUMNS: usize = 2 * CODE_WIDTH;
+    let d = query.len();
+    let (columns, last) = query.as_chunks::<COLUMNS>();
+    let (whole, rest) = dots.as_chunks_mut::<ROWS>();
+    let (tiles, remainder) = codes.split_at(whole.len() * ROWS * d);
+    for (tile, dots) in tiles.chunks_exact(ROWS * d).zip(whole) {
+        let rows: [(&[[i8; COLUMNS]], &[i8]); ROWS] = std::array::from_fn(|r| {
+            let (row, last) = tile[r * d..][..d].as_chunks();
+            (&row[..columns.len()], last)
+        });
+        let mut sums = [_mm512_setzero_si512(); ROWS];
+        for (j, column) in columns.iter().enumerate() {
+            // SAFETY: 32 numbers of 16 bits fill the 64 bytes that are read.
+            let column: __m512i = unsafe { _mm512_loadu_si512(column.as_ptr().cast()) };
+            for ((row, _), sum) in rows.iter().zip(&mut sums) {
+                // SAFETY: 32 numbers of 8 bits fill the 32 bytes that are read.
+                let code: __m256i = unsafe { _mm256_loadu_si256(row[j].as_ptr().cast()) };
+                *sum = _mm512_dpwssd_epi32(*sum, column, _mm512_cvtepi8_epi16(code));
+            }
+        }
+        let mut halves =
+            sums.map(|sum| _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum)));
+        if let Some(column) = last.first_chunk::<CODE_WIDTH>() {
+            // SAFETY: sixteen numbers of 16 bits fill the 32 bytes that are read.
+            let column = unsafe { _mm256_loadu_si256(column.as_ptr().cast()) };
+            for ((_, row), sum) in rows.iter().zip(&mut halves) {
+                debug_assert_eq!(row.len(), CODE_WIDTH);
+                // SAFETY: a row is as long as the query, so these are sixteen numbers of 8 bits too.
+                let code = unsafe { _mm_loadu_si128(row.as_ptr().cast()) };
+                *sum = _mm256_dpwssd_epi32(*sum, column, _mm256_cvtepi8_epi16(code));
+            }
+        }
+        let pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(halves[0], halves[1]), _mm256_hadd_epi32(halves[2], halves[3]));
+        let sum = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
+        // SAFETY: four numbers of 32 bits fill the 16 bytes that are written.
+        unsafe { _mm_storeu_si128(dots.as_mut_ptr().cast(), sum) };
+    }
+    plain(query, remainder, rest);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::super::widened::both;
+    #[cfg(target_arch = "x86_64")]
+    use super::super::widened::is_wide;
     use super::*;
 
     proptest! {
+        #[test]
+        fn codes_are_rounded_offsets(pairs in prop::collection::vec((-9.0f32..9.0, -9.0f32..9.0), 1..60), most in 1u8..128) {
+            let (row, centroid): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+            let offsets: Vec<f64> = row.iter().zip(&centroid).map(|(&x, &c)| f64::from(x) - f64::from(c)).collect();
+            let largest = offsets.iter().fold(0.0, |most: f64, offset| most.max(offset.abs()));
+            prop_assume!(largest > 0.0);
+            let step = largest / f64::from(most);
+            for found in both(|| {
+                let mut code = vec![7; row.len()];
+                let sums = offset_code(&row, &centroid, step, f64::from(most), &mut code);
+                (largest_offset(&row, &centroid), sums, code)
+            }) {
+                let (found_largest, [squares, rest], code) = found;
+                prop_assert!((f64::from(found_largest) - largest).abs() <= largest / f64::from(1 << 24));
+                let naive: Vec<f64> = offsets.iter().map(|offset| (offset / step).round_ties_even()).collect();
+                let left: f64 = offsets.iter().zip(&code).map(|(o, &c)| (o - step * f64::from(c)).powi(2)).sum();
+                prop_assert_eq!(squares, code.iter().map(|&c| f64::from(c).powi(2)).sum::<f64>());
+                prop_assert!((rest - left).abs() <= 1e-12 * left);
+                // Halves may fall to either side, as the step's inverse is rounded.
+                let near = |(naive, &code): (&f64, &i16)| (naive - f64::from(code)).abs() <= 1.0 && code.unsigned_abs() <= most.into();
+                prop_assert!(naive.iter().zip(&code).all(near));
+                prop_assert!(rest <= (0.5000001 * step).powi(2) * code.len() as f64);
+            }
+        }
+
         #[test]
         fn wide_is_plain(
             (query, codes) in (1usize..6, 0usize..11).prop_flat_map(|(columns, rows)| {
@@ -79,8 +207,15 @@ mod tests {
                 code_dots(&query, &codes, &mut dots);
                 dots
             };
-            let [plain, wide] = both(dots);
-            prop_assert_eq!(&plain, &wide);
+            let [plain, widest] = both(dots);
+            prop_assert_eq!(&plain, &widest);
+            #[cfg(target_arch = "x86_64")]
+            if is_wide() {
+                let mut dots = vec![0; plain.len()];
+                // SAFETY: the machine has AVX2, as was just asked.
+                unsafe { wide(&query, &codes, &mut dots) };
+                prop_assert_eq!(&plain, &dots);
+            }
             for (row, dot) in codes.chunks_exact(query.len()).zip(plain) {
                 let sum: i64 = row.iter().zip(&query).map(|(&a, &b)| i64::from(a) * i64::from(b)).sum();
                 prop_assert_eq!(i64::from(dot), sum);

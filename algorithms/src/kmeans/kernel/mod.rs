@@ -55,10 +55,11 @@ pub(crate) use bytes::{
     ByteCentroid, BytePanels, Factors, LIMIT_CENTROID, LIMIT_ROW, MOST_CENTROID, MOST_ROW, SEGMENT, byte_scores,
     bytes_are_fast, centre, greatest, half, quantise, reaching,
 };
-pub(crate) use codes::{CODE_WIDTH, code_dots};
+pub(crate) use codes::{CODE_WIDTH, code_dots, largest_offset, offset_code};
 pub(crate) use dots::dots;
 pub(crate) use moments::{COARSE_BITS, FINE_BITS, cross_products, squares};
 pub(crate) use pairs::{CHUNK as PAIR_CHUNK, Groups, Trials, distance_sums, trial_distances};
+use panels::Lane;
 pub(crate) use panels::{Panels, WIDTH};
 pub(crate) use rows::{accumulate, add, ask_for, distances, move_row, project, scattered_distances, squared_distance};
 
@@ -139,6 +140,31 @@ pub(crate) fn assign_at(level: Level, panels: &Panels, rows: &[f32], labels: &mu
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { avx512::assign(panels, rows, labels) },
     }
+}
+
+/// The scores of one row for all centroids, and behind them padding.
+pub(crate) fn scores(panels: &Panels, row: &[f32]) -> Vec<f32> {
+    scores_at(Level::best(), panels, row)
+}
+
+/// [`scores`] with chosen instructions.
+///
+/// # Panics
+/// If the machine lacks them, or the row is of another dimension.
+pub(crate) fn scores_at(level: Level, panels: &Panels, row: &[f32]) -> Vec<f32> {
+    assert_eq!(row.len(), panels.dimension(), "a row of another dimension");
+    assert!(level.is_available(), "the machine lacks {level:?}");
+    let mut out = vec![Lane([0.0; WIDTH]); panels.count()];
+    match level {
+        Level::Portable => portable::scores(panels, row, &mut out),
+        // SAFETY: the machine has these instructions, as was asserted.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { avx2::scores(panels, row, &mut out) },
+        // SAFETY: the machine has these instructions, as was asserted.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { avx512::scores(panels, row, &mut out) },
+    }
+    out.into_iter().flat_map(|lane| lane.0).collect()
 }
 
 /// What a panel says about a row.

@@ -57,6 +57,14 @@ impl Panels {
         self.dimension
     }
 
+    /// At least the length of the longest of them; infinite where its square overflows.
+    pub(crate) fn longest(&self) -> f64 {
+        let biases = self.iter().flat_map(|panel| &panel.bias.0[..panel.len]);
+        let least = biases.fold(0.0, |least: f32, &bias| least.min(bias));
+        // The bias was rounded, by at most 2^-24 of itself or half of the least number there is.
+        (-2.0 * f64::from(least) * (1.0 + 1e-6) + f64::from(f32::MIN_POSITIVE)).sqrt()
+    }
+
     /// Number of panels.
     pub(crate) fn count(&self) -> usize {
         self.bias.len()

@@ -49,6 +49,13 @@ fn chunk(panels: &Panels, rows: &[f32], mut each: impl FnMut(usize, Panel<'_>, &
     }
 }
 
+/// See [`super::scores`].
+pub(super) fn scores(panels: &Panels, row: &[f32], out: &mut [Lane]) {
+    for (panel, out) in panels.iter().zip(out) {
+        [out.0] = tile(panel, [row]);
+    }
+}
+
 /// See [`super::assign`].
 pub(super) fn assign(panels: &Panels, rows: &[f32], labels: &mut [u32]) {
     let most = panels.chunk(ROWS, CHUNK);

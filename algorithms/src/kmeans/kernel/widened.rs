@@ -55,7 +55,7 @@ pub(super) fn both<T>(work: impl Fn() -> T) -> [T; 2] {
 }
 
 /// Adding this to a number of magnitude below 2^51 rounds it to an integer, halves to even, in the low bits of the sum.
-const ROUND: f64 = 1.5 * (1u64 << 52) as f64;
+pub(super) const ROUND: f64 = 1.5 * (1u64 << 52) as f64;
 
 /// The integer nearest to `scaled`, brought back to at most `limit` (below 2^51) in magnitude.
 #[inline(always)]
