@@ -59,6 +59,13 @@ pub(crate) fn squared_norm(a: &[f32]) -> f64 {
     sum(a, a, |a, b| f64::from(a) * f64::from(b))
 }
 
+/// The products of two rows with each other and with themselves.
+#[inline(always)]
+pub(crate) fn inner_products(a: &[f32], b: &[f32]) -> [f64; 3] {
+    let product = |a, b| f64::from(a) * f64::from(b);
+    [sum(a, b, product), sum(a, a, product), sum(b, b, product)]
+}
+
 /// Dot product of two rows, one of them already widened.
 #[inline(always)]
 pub(crate) fn dot(a: &[f64], b: &[f32]) -> f64 {
@@ -86,6 +93,7 @@ mod tests {
             let linear = n * (n - 1.0) / 2.0;
             assert_eq!(squared_norm(&a), squares);
             assert_eq!(dot(&wide, &b), 2.0 * squares + linear);
+            assert_eq!(inner_products(&a, &b), [2.0 * squares + linear, squares, 4.0 * squares + 4.0 * linear + n]);
             assert_eq!(squared_distance(&a, &b), squares + 2.0 * linear + n);
             let other: Vec<f64> = b.iter().map(|&v| f64::from(v)).collect();
             assert_eq!(squared_distance_wide(&wide, &other), squares + 2.0 * linear + n);

@@ -5,7 +5,6 @@
 //! cosine one (1 for a vector without direction).
 
 mod clusters;
-mod distance;
 mod error;
 mod map;
 mod matrix;
@@ -29,7 +28,6 @@ use coterie_algorithms::kmeans::{self, Sieve, SieveBuffers};
 use coterie_algorithms::metric::Metric;
 use coterie_model::Model;
 use coterie_model::items::ItemIndex;
-use distance::distance;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -195,12 +193,12 @@ pub fn assign(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result
     let (mut best, mut second) = (vec![0; n], vec![0; n]);
     served.sieve.assign_two(&model.centroids, &features, &mut best, &mut second, &mut SieveBuffers::default());
     let answer = features.chunks_exact(d).zip(best.into_iter().zip(second)).map(|(row, (best, second))| {
-        let nearest = distance(model.metric, row, model.centroids.row(best as usize));
+        let nearest = model.metric.distance(row, model.centroids.row(best as usize));
         let (margin, confidence) = if second == u32::MAX {
             (0.0, 1.0)
         } else {
             // Where both are equally far to within f32, the kernel's order may differ from that of these distances.
-            let farther = distance(model.metric, row, model.centroids.row(second as usize)).max(nearest);
+            let farther = model.metric.distance(row, model.centroids.row(second as usize)).max(nearest);
             (farther - nearest, if farther > 0.0 { (farther - nearest) / farther } else { 0.0 })
         };
         Assignment { cluster: best, distance: nearest as f32, margin: margin as f32, confidence: confidence as f32 }
@@ -261,7 +259,7 @@ pub fn neighbours(
 fn nearest(model: &Model, row: &[f32], count: usize) -> impl Iterator<Item = (u32, f64)> {
     let mut nearest: Vec<(u32, f64)> = kmeans::nearest(&model.centroids, row, count)
         .into_iter()
-        .map(|(cluster, _)| (cluster, distance(model.metric, row, model.centroids.row(cluster as usize))))
+        .map(|(cluster, _)| (cluster, model.metric.distance(row, model.centroids.row(cluster as usize))))
         .collect();
     nearest.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
     nearest.into_iter()

@@ -8,7 +8,7 @@ use crate::cluster::{Namespace, condition, shared};
 use crate::load::{Load, Tally};
 
 /// Requests a second.
-const RATE: u32 = 200;
+const RATE: u32 = 500;
 
 /// Length of the gates' intervals.
 const INTERVAL: Duration = Duration::from_secs(10);

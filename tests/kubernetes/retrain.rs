@@ -22,7 +22,7 @@ fn traffic_moves_to_a_new_model_without_a_failed_request() {
     assert_eq!((version(&first).as_str(), run(&first)), ("v1", 1));
 
     let body = json!({ "vector": vec![1.0; 64] }).to_string();
-    let load = Load::start(&namespace.address("digits"), 200, &body);
+    let load = Load::start(&namespace.address("digits"), 500, &body);
 
     // Fewer replicas: no run.
     namespace.patch("digits", &json!({"spec": {"serving": {"replicas": 1}}}));

@@ -4,7 +4,7 @@ use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
 
 use super::passes::Passes;
-use super::{Centroids, Farthest, relocate, squared_distance, threshold, update};
+use super::{Centroids, Farthest, kernel, relocate, squared_distance, threshold, update};
 use crate::features::Moments;
 use crate::fixed::Scale;
 use crate::metric::Metric;
@@ -165,17 +165,13 @@ pub fn lloyd_with(points: &[f32], dimension: usize, initial: Vec<f32>, params: &
 fn bounds(points: &[f32], dimension: usize) -> (Vec<f32>, Vec<f32>) {
     let first = if points.is_empty() { vec![0.0; dimension] } else { points[..dimension].to_vec() };
     let nothing = || (first.clone(), first.clone());
-    let widen = |mut bounds: (Vec<f32>, Vec<f32>), (lower, upper): (&[f32], &[f32])| {
-        bounds.0.iter_mut().zip(lower).for_each(|(ours, &value)| *ours = ours.min(value));
-        bounds.1.iter_mut().zip(upper).for_each(|(ours, &value)| *ours = ours.max(value));
+    let widen = |mut bounds: (Vec<f32>, Vec<f32>), rows: &[f32]| {
+        kernel::widen(rows, &mut bounds.0, &mut bounds.1);
         bounds
     };
-    points
-        .par_chunks(CHUNK * dimension)
-        .fold(nothing, |bounds, rows| {
-            rows.chunks_exact(dimension).fold(bounds, |bounds, row| widen(bounds, (row, row)))
-        })
-        .reduce(nothing, |bounds, (lower, upper)| widen(bounds, (&lower, &upper)))
+    let merge =
+        |bounds: (Vec<f32>, Vec<f32>), (lower, upper): (Vec<f32>, Vec<f32>)| widen(widen(bounds, &lower), &upper);
+    points.par_chunks(CHUNK * dimension).fold(nothing, widen).reduce(nothing, merge)
 }
 
 /// The `m` rows farthest from their centroids.

@@ -4,7 +4,7 @@ use std::collections::BinaryHeap;
 
 use super::code::{Query, above};
 use super::{Breadth, Lists};
-use crate::kmeans::kernel::{code_dots, squared_distance};
+use crate::kmeans::kernel::{code_bounds, code_dots, squared_distance};
 use crate::kmeans::nearest;
 use crate::lsh::Neighbour;
 use crate::metric::Metric;
@@ -15,6 +15,9 @@ const SLACK: f32 = 1.0 / (1 << 19) as f32;
 /// Share by which a limit is widened, so that rounding excludes no row.
 const WIDER: f64 = 1.0 + 1.0 / (1u64 << 30) as f64;
 
+/// Takes the place of a bound, which is always less, once its row has been looked at.
+const SEEN: f32 = f32::INFINITY;
+
 /// Answers queries one after the other, and keeps its buffers: once they have grown, a query allocates only for the order of the
 /// centroids. Use one per thread.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +25,8 @@ pub struct Searcher {
     query: Query,
     dots: Vec<i32>,
     bounds: Vec<f32>,
+    /// Places in a list by their bounds.
+    order: Vec<u32>,
     /// The nearest so far, the farthest of them on top.
     found: BinaryHeap<Found>,
 }
@@ -158,24 +163,52 @@ impl Searcher {
         self.dots.resize(range.len(), 0);
         code_dots(&self.query.code, &lists.codes[range.start * length..range.end * length], &mut self.dots);
         self.bound(lists, range.clone());
+        if self.found.len() < m {
+            self.begin(lists, query, range.start, m, without);
+        }
 
         let errors = &lists.terms.errors[range.clone()];
         let mut limit = above(self.limit(m) + self.query.error);
-        for ((id, &bound), &error) in (range.start as u32..).zip(&self.bounds).zip(errors) {
-            let reach = limit + error;
+        for (place, (id, &error)) in (range.start as u32..).zip(errors).enumerate() {
+            let (bound, reach) = (self.bounds[place], limit + error);
             // Where the sum overflows nothing is known, and the row is looked at.
-            if bound > reach * reach || Some(id) == without {
+            if bound > reach * reach || bound == SEEN || Some(id) == without {
                 continue;
             }
-            let found = Found { square: squared_distance(query, lists.row(id as usize)), id };
-            if self.found.len() < m {
-                self.found.push(found);
-            } else if let Some(mut last) = self.found.peek_mut()
-                && found < *last
-            {
-                *last = found;
-            }
+            self.take(lists, query, id, m);
             limit = above(self.limit(m) + self.query.error);
+        }
+    }
+
+    /// Looks at as many rows as are missing, those that seem nearest, so that their distances exclude most others.
+    fn begin(&mut self, lists: &Lists<'_>, query: &[f32], first: usize, m: usize, without: Option<u32>) {
+        let missing = m - self.found.len();
+        if missing >= self.bounds.len() {
+            return;
+        }
+        self.order.clear();
+        self.order.extend(0..self.bounds.len() as u32);
+        let bounds = &self.bounds;
+        self.order.select_nth_unstable_by(missing, |&a, &b| bounds[a as usize].total_cmp(&bounds[b as usize]));
+        for i in 0..missing {
+            let place = self.order[i] as usize;
+            let id = (first + place) as u32;
+            if Some(id) != without {
+                self.take(lists, query, id, m);
+                self.bounds[place] = SEEN;
+            }
+        }
+    }
+
+    /// Puts a row among the nearest so far if it belongs there.
+    fn take(&mut self, lists: &Lists<'_>, query: &[f32], id: u32, m: usize) {
+        let found = Found { square: squared_distance(query, lists.row(id as usize)), id };
+        if self.found.len() < m {
+            self.found.push(found);
+        } else if let Some(mut last) = self.found.peek_mut()
+            && found < *last
+        {
+            *last = found;
         }
     }
 
@@ -183,15 +216,8 @@ impl Searcher {
     fn bound(&mut self, lists: &Lists<'_>, range: std::ops::Range<usize>) {
         let square = self.query.square as f32;
         let twice = (2.0 * self.query.step) as f32;
-        let scales = &lists.terms.scales[range.clone()];
-        let squares = &lists.terms.squares[range];
-        self.bounds.clear();
-        self.bounds.extend(scales.iter().zip(squares).zip(&self.dots).map(|((scale, own), &dot)| {
-            // Twice the product is at most the sum of the squares, so the error is at most a share of that.
-            let sum = own + square;
-            let bound = (sum - twice * (scale * dot as f32)) - SLACK * sum;
-            // Beyond the range of numbers nothing is known.
-            if sum < f32::MAX { bound } else { 0.0 }
-        }));
+        self.bounds.resize(range.len(), 0.0);
+        let (scales, squares) = (&lists.terms.scales[range.clone()], &lists.terms.squares[range]);
+        code_bounds(scales, squares, &self.dots, square, twice, SLACK, &mut self.bounds);
     }
 }

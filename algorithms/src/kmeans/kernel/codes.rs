@@ -109,6 +109,17 @@ fn wide(query: &[i16], codes: &[i8], dots: &mut [i32]) {
     plain(query, remainder, rest);
 }
 
+/// Asks for codes that are needed soon.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn prefetch(codes: &[i8]) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    for line in codes.chunks(64) {
+        // SAFETY: any address may be prefetched.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr()) };
+    }
+}
+
 /// Four rows at a time, 32 columns of each, and the last sixteen where they are left over.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
@@ -121,15 +132,21 @@ fn widest(query: &[i16], codes: &[i8], dots: &mut [i32]) {
     };
     const ROWS: usize = 4;
     const COLUMNS: usize = 2 * CODE_WIDTH;
+    /// Codes are asked for so many tiles ahead.
+    const AHEAD_TILES: usize = 4;
     let d = query.len();
     let (columns, last) = query.as_chunks::<COLUMNS>();
     let (whole, rest) = dots.as_chunks_mut::<ROWS>();
     let (tiles, remainder) = codes.split_at(whole.len() * ROWS * d);
-    for (tile, dots) in tiles.chunks_exact(ROWS * d).zip(whole) {
+    for (number, (tile, dots)) in tiles.chunks_exact(ROWS * d).zip(whole).enumerate() {
         let rows: [(&[[i8; COLUMNS]], &[i8]); ROWS] = std::array::from_fn(|r| {
             let (row, last) = tile[r * d..][..d].as_chunks();
             (&row[..columns.len()], last)
         });
+        // The machine's own reading ahead ends at each page, which is but a few rows long.
+        if let Some(later) = codes.get((AHEAD_TILES + number) * ROWS * d..) {
+            prefetch(&later[..later.len().min(ROWS * d)]);
+        }
         let mut sums = [_mm512_setzero_si512(); ROWS];
         for (j, column) in columns.iter().enumerate() {
             // SAFETY: 32 numbers of 16 bits fill the 64 bytes that are read.
@@ -158,6 +175,28 @@ fn widest(query: &[i16], codes: &[i8], dots: &mut [i32]) {
         unsafe { _mm_storeu_si128(dots.as_mut_ptr().cast(), sum) };
     }
     plain(query, remainder, rest);
+}
+
+widened! {
+    /// What the squared distances of codes from a query's are at least: their squared lengths and the query's, less twice the products, less a share of the lengths for what
+    /// rounding may do. Beyond the range of numbers nothing is known, and the bound is 0.
+    pub(crate) fn code_bounds(
+        scales: &[f32],
+        squares: &[f32],
+        dots: &[i32],
+        square: f32,
+        twice: f32,
+        slack: f32,
+        bounds: &mut [f32],
+    ) {
+        let rows = scales.iter().zip(squares).zip(dots).zip(bounds);
+        for (((scale, own), &dot), bound) in rows {
+            // Twice the product is at most the sum of the squares, so the error is at most a share of that.
+            let sum = own + square;
+            let found = (sum - twice * (scale * dot as f32)) - slack * sum;
+            *bound = if sum < f32::MAX { found } else { 0.0 };
+        }
+    }
 }
 
 #[cfg(test)]

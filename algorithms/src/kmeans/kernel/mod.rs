@@ -55,13 +55,16 @@ pub(crate) use bytes::{
     ByteCentroid, BytePanels, Factors, LIMIT_CENTROID, LIMIT_ROW, MOST_CENTROID, MOST_ROW, SEGMENT, byte_scores,
     bytes_are_fast, centre, greatest, half, quantise, reaching,
 };
-pub(crate) use codes::{CODE_WIDTH, code_dots, largest_offset, offset_code};
+pub(crate) use codes::{CODE_WIDTH, code_bounds, code_dots, largest_offset, offset_code};
 pub(crate) use dots::dots;
 pub(crate) use moments::{COARSE_BITS, FINE_BITS, cross_products, squares};
 pub(crate) use pairs::{CHUNK as PAIR_CHUNK, Groups, Trials, distance_sums, trial_distances};
 use panels::Lane;
 pub(crate) use panels::{Panels, WIDTH};
-pub(crate) use rows::{accumulate, add, ask_for, distances, move_row, project, scattered_distances, squared_distance};
+pub(crate) use rows::{
+    accumulate, add, ask_for, distances, inner_products, move_row, project, scattered_distances, squared_distance,
+    widen,
+};
 
 /// The instructions that the assignment step uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

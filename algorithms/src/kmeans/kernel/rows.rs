@@ -111,6 +111,18 @@ widened! {
     }
 }
 
+widened! {
+    /// Widens bounds of each column so that rows lie between them.
+    pub(crate) fn widen(rows: &[f32], lower: &mut [f32], upper: &mut [f32]) {
+        for row in rows.chunks_exact(lower.len()) {
+            for ((&value, lower), upper) in row.iter().zip(&mut *lower).zip(&mut *upper) {
+                *lower = if value < *lower { value } else { *lower };
+                *upper = if value > *upper { value } else { *upper };
+            }
+        }
+    }
+}
+
 /// Asks for some rows, given by their positions, which are needed soon.
 pub(crate) fn ask_for(rows: &[f32], d: usize, positions: &[u32]) {
     for &position in positions {
@@ -122,6 +134,13 @@ widened! {
     /// Squared distance of two rows.
     pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
         lanes::squared_distance(a, b)
+    }
+}
+
+widened! {
+    /// `[a . b, a . a, b . b]`.
+    pub(crate) fn inner_products(a: &[f32], b: &[f32]) -> [f64; 3] {
+        lanes::inner_products(a, b)
     }
 }
 
