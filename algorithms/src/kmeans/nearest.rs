@@ -35,7 +35,8 @@ pub fn nearest(centroids: &Centroids, row: &[f32], count: usize) -> Vec<(u32, f6
 /// these say nothing.
 fn possible(centroids: &Centroids, row: &[f32], count: usize) -> Option<Vec<u32>> {
     let (k, d) = (centroids.len(), centroids.dimension());
-    let mut scores = kernel::scores(centroids.panels(), row);
+    let mut scores = vec![0.0; centroids.panels().count() * kernel::WIDTH];
+    kernel::scores(centroids.panels(), row, &mut scores);
     scores.truncate(k);
     let longest = centroids.panels().longest();
     let length = squared_distance(row, &vec![0.0; d]).sqrt() * (1.0 + slack(d));

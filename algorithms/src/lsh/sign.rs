@@ -3,8 +3,8 @@
 use super::projections::Projections;
 use super::{Family, Move, Moves};
 
-/// Rows whose projections are held at once.
-const BLOCK: usize = 64;
+/// Rows whose projections are held at once: a multiple of what the kernel takes together.
+const BLOCK: usize = 60;
 
 /// Signs of random projections (Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002).
 ///

@@ -4,8 +4,8 @@ use super::projections::Projections;
 use super::{Family, Move, Moves};
 use crate::random::{Purpose, hash};
 
-/// Rows whose projections are held at once.
-const BLOCK: usize = 64;
+/// Rows whose projections are held at once: a multiple of what the kernel takes together.
+const BLOCK: usize = 60;
 
 /// Rounds of the seed, far from the numbers of projections.
 const OFFSETS: u64 = u64::MAX;
@@ -75,7 +75,9 @@ impl StableFamily {
 /// A cell as a number that can be multiplied modulo 2^64.
 #[inline]
 fn cell(dot: f32) -> u64 {
-    i64::from(dot.floor() as i32) as u64
+    // The conversion goes towards zero, and is no call of the mathematical library as `floor` is on many machines.
+    let whole = dot as i32;
+    i64::from(whole.saturating_sub(i32::from(whole as f32 > dot))) as u64
 }
 
 /// The key of a table's cells.

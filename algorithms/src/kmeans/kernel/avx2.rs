@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::panels::{Ahead, Lane, Panel, Panels, WIDTH};
+use super::panels::{Ahead, Panel, Panels, WIDTH};
 use super::{Top, Two};
 
 /// Rows per tile.
@@ -48,7 +48,7 @@ const TOGETHER: usize = 4;
 /// All panels must have as many columns as `row` has numbers.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-unsafe fn lone<const P: usize>(panels: [Panel<'_>; P], row: &[f32], out: &mut [Lane; P]) {
+unsafe fn lone<const P: usize>(panels: [Panel<'_>; P], row: &[f32], out: &mut [[f32; WIDTH]; P]) {
     let mut sums = [[_mm256_setzero_ps(); 2]; P];
     for (sum, panel) in sums.iter_mut().zip(&panels) {
         let bias = panel.bias.0.as_ptr();
@@ -69,28 +69,51 @@ unsafe fn lone<const P: usize>(panels: [Panel<'_>; P], row: &[f32], out: &mut [L
         }
     }
     for (out, sum) in out.iter_mut().zip(sums) {
-        let place = out.0.as_mut_ptr();
-        // SAFETY: a lane holds sixteen numbers and is aligned to 64 bytes.
-        unsafe {
-            _mm256_store_ps(place, sum[0]);
-            _mm256_store_ps(place.wrapping_add(8), sum[1]);
-        }
+        store(sum, out);
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn store(sum: [__m256; 2], out: &mut [f32; WIDTH]) {
+    let place = out.as_mut_ptr();
+    // SAFETY: there is room for sixteen numbers.
+    unsafe {
+        _mm256_storeu_ps(place, sum[0]);
+        _mm256_storeu_ps(place.wrapping_add(8), sum[1]);
     }
 }
 
 /// See [`super::scores`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn scores(panels: &Panels, row: &[f32], out: &mut [Lane]) {
-    assert!(row.len() == panels.dimension() && out.len() == panels.count());
-    let (whole, rest) = out.as_chunks_mut::<TOGETHER>();
-    for (i, out) in whole.iter_mut().enumerate() {
-        // SAFETY: the row has as many numbers as the panels have columns.
-        unsafe { lone(std::array::from_fn(|p| panels.get(i * TOGETHER + p)), row, out) };
+pub(super) fn scores(panels: &Panels, rows: &[f32], out: &mut [[f32; WIDTH]]) {
+    let (d, count) = (panels.dimension(), panels.count());
+    assert_eq!(rows.len() / d * count, out.len(), "rows and results disagree");
+    let (tiles, outs) = (rows.chunks_exact(ROWS * d), out.chunks_exact_mut(ROWS * count));
+    let rest = tiles.remainder();
+    let mut left = rows.len() / (ROWS * d) * ROWS * count;
+    for (rows, out) in tiles.zip(outs) {
+        for (p, panel) in panels.iter().enumerate() {
+            // SAFETY: there are so many rows, each of as many numbers as a panel has columns.
+            let sums = unsafe { tile::<ROWS>(panel, std::array::from_fn(|r| rows.as_ptr().wrapping_add(r * d))) };
+            for (r, sum) in sums.into_iter().enumerate() {
+                store(sum, &mut out[r * count + p]);
+            }
+        }
     }
-    let first = panels.count() - rest.len();
-    for (i, out) in rest.iter_mut().enumerate() {
-        // SAFETY: as above.
-        unsafe { lone([panels.get(first + i)], row, std::array::from_mut(out)) };
+    for row in rest.chunks_exact(d) {
+        let out = &mut out[left..left + count];
+        left += count;
+        let (whole, rest) = out.as_chunks_mut::<TOGETHER>();
+        let first = whole.len() * TOGETHER;
+        for (i, out) in whole.iter_mut().enumerate() {
+            // SAFETY: the row has as many numbers as the panels have columns.
+            unsafe { lone(std::array::from_fn(|p| panels.get(i * TOGETHER + p)), row, out) };
+        }
+        for (p, out) in (first..).zip(rest) {
+            // SAFETY: as above.
+            unsafe { lone([panels.get(p)], row, std::array::from_mut(out)) };
+        }
     }
 }
 

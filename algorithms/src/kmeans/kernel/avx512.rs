@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::panels::{Ahead, Lane, Panel, Panels};
+use super::panels::{Ahead, Panel, Panels, WIDTH};
 use super::{Top, avx2};
 
 /// Rows per tile.
@@ -54,24 +54,50 @@ const TOGETHER: usize = 8;
 
 /// See [`super::scores`].
 #[target_feature(enable = "avx512f")]
-pub(super) fn scores(panels: &Panels, row: &[f32], out: &mut [Lane]) {
-    assert!(row.len() == panels.dimension() && out.len() == panels.count());
-    let (whole, rest) = out.as_chunks_mut::<TOGETHER>();
-    for (i, out) in whole.iter_mut().enumerate() {
-        // SAFETY: the row has as many numbers as the panels have columns.
-        let [sums] =
-            unsafe { tile::<1, TOGETHER>(std::array::from_fn(|p| panels.get(i * TOGETHER + p)), row.as_ptr()) };
-        for (out, sum) in out.iter_mut().zip(sums) {
-            // SAFETY: a lane has room for sixteen numbers and is aligned to 64 bytes.
-            unsafe { _mm512_store_ps(out.0.as_mut_ptr(), sum) };
+pub(super) fn scores(panels: &Panels, rows: &[f32], out: &mut [[f32; WIDTH]]) {
+    let (d, count) = (panels.dimension(), panels.count());
+    assert_eq!(rows.len() / d * count, out.len(), "rows and results disagree");
+    for (rows, out) in rows.chunks(ROWS * d).zip(out.chunks_mut(ROWS * count)) {
+        if rows.len() == ROWS * d {
+            let mut first = 0;
+            while first + 1 < count {
+                // SAFETY: there are so many rows, each of as many numbers as the panels have columns.
+                let sums = unsafe { tile::<ROWS, 2>([panels.get(first), panels.get(first + 1)], rows.as_ptr()) };
+                store(sums, count, &mut out[first..]);
+                first += 2;
+            }
+            if first < count {
+                // SAFETY: as above.
+                let sums = unsafe { tile::<ROWS, 1>([panels.get(first)], rows.as_ptr()) };
+                store(sums, count, &mut out[first..]);
+            }
+            continue;
+        }
+        for (row, out) in rows.chunks_exact(d).zip(out.chunks_exact_mut(count)) {
+            let whole = count / TOGETHER * TOGETHER;
+            for first in (0..whole).step_by(TOGETHER) {
+                // SAFETY: the row has as many numbers as the panels have columns.
+                let sums = unsafe { tile::<1, TOGETHER>(std::array::from_fn(|p| panels.get(first + p)), row.as_ptr()) };
+                store(sums, count, &mut out[first..]);
+            }
+            for panel in whole..count {
+                // SAFETY: as above.
+                let sums = unsafe { tile::<1, 1>([panels.get(panel)], row.as_ptr()) };
+                store(sums, count, &mut out[panel..]);
+            }
         }
     }
-    let first = panels.count() - rest.len();
-    for (i, out) in rest.iter_mut().enumerate() {
-        // SAFETY: as above.
-        let [[sum]] = unsafe { tile::<1, 1>([panels.get(first + i)], row.as_ptr()) };
-        // SAFETY: as above.
-        unsafe { _mm512_store_ps(out.0.as_mut_ptr(), sum) };
+}
+
+/// Writes the scores of some rows, whose places are `stride` apart.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn store<const R: usize, const P: usize>(sums: [[__m512; P]; R], stride: usize, out: &mut [[f32; WIDTH]]) {
+    for (r, sums) in sums.into_iter().enumerate() {
+        for (out, sum) in out[r * stride..][..P].iter_mut().zip(sums) {
+            // SAFETY: there is room for sixteen numbers.
+            unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sum) };
+        }
     }
 }
 

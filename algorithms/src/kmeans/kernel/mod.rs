@@ -40,7 +40,6 @@ mod avx512;
 mod bounds;
 mod bytes;
 mod codes;
-mod dots;
 mod moments;
 mod pairs;
 mod panels;
@@ -56,10 +55,8 @@ pub(crate) use bytes::{
     bytes_are_fast, centre, greatest, half, quantise, reaching,
 };
 pub(crate) use codes::{CODE_WIDTH, code_bounds, code_dots, largest_offset, offset_code};
-pub(crate) use dots::dots;
 pub(crate) use moments::{COARSE_BITS, FINE_BITS, cross_products, squares};
 pub(crate) use pairs::{CHUNK as PAIR_CHUNK, Groups, Trials, distance_sums, trial_distances};
-use panels::Lane;
 pub(crate) use panels::{Panels, WIDTH};
 pub(crate) use rows::{
     accumulate, add, ask_for, distances, inner_products, move_row, project, scattered_distances, squared_distance,
@@ -145,29 +142,32 @@ pub(crate) fn assign_at(level: Level, panels: &Panels, rows: &[f32], labels: &mu
     }
 }
 
-/// The scores of one row for all centroids, and behind them padding.
-pub(crate) fn scores(panels: &Panels, row: &[f32]) -> Vec<f32> {
-    scores_at(Level::best(), panels, row)
+/// The scores of rows for all centroids, row by row, those of each row filled up to whole panels. O(rows x k x d).
+///
+/// # Panics
+/// If `out` has not as many places.
+pub(crate) fn scores(panels: &Panels, rows: &[f32], out: &mut [f32]) {
+    scores_at(Level::best(), panels, rows, out);
 }
 
 /// [`scores`] with chosen instructions.
 ///
 /// # Panics
-/// If the machine lacks them, or the row is of another dimension.
-pub(crate) fn scores_at(level: Level, panels: &Panels, row: &[f32]) -> Vec<f32> {
-    assert_eq!(row.len(), panels.dimension(), "a row of another dimension");
+/// If the machine lacks them, or the shapes do not agree.
+pub(crate) fn scores_at(level: Level, panels: &Panels, rows: &[f32], out: &mut [f32]) {
+    assert_eq!(rows.len() % panels.dimension(), 0, "rows of another dimension");
+    assert_eq!(rows.len() / panels.dimension() * panels.count() * WIDTH, out.len(), "rows and results disagree");
     assert!(level.is_available(), "the machine lacks {level:?}");
-    let mut out = vec![Lane([0.0; WIDTH]); panels.count()];
+    let (out, _) = out.as_chunks_mut();
     match level {
-        Level::Portable => portable::scores(panels, row, &mut out),
+        Level::Portable => portable::scores(panels, rows, out),
         // SAFETY: the machine has these instructions, as was asserted.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { avx2::scores(panels, row, &mut out) },
+        Level::Avx2 => unsafe { avx2::scores(panels, rows, out) },
         // SAFETY: the machine has these instructions, as was asserted.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { avx512::scores(panels, row, &mut out) },
+        Level::Avx512 => unsafe { avx512::scores(panels, rows, out) },
     }
-    out.into_iter().flat_map(|lane| lane.0).collect()
 }
 
 /// What a panel says about a row.

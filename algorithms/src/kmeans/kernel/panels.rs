@@ -38,18 +38,28 @@ pub(super) struct Panel<'a> {
 impl Panels {
     /// Packs centroids given row by row.
     pub(crate) fn new(dimension: usize, values: &[f32]) -> Self {
+        Self::with_starts(dimension, values, |_, centroid| bias(centroid))
+    }
+
+    /// Packs vectors given row by row; the chain of each starts from what `start` says of its place and values.
+    pub(crate) fn with_starts(dimension: usize, values: &[f32], start: impl Fn(usize, &[f32]) -> f32) -> Self {
         let len = values.len() / dimension;
         let count = len.div_ceil(WIDTH);
         let mut coefficients = vec![Lane([0.0; WIDTH]); count * dimension];
         let mut biases = vec![Lane([f32::NEG_INFINITY; WIDTH]); count];
-        for (i, centroid) in values.chunks_exact(dimension).enumerate() {
+        for (i, vector) in values.chunks_exact(dimension).enumerate() {
             let (panel, lane) = (i / WIDTH, i % WIDTH);
-            biases[panel].0[lane] = bias(centroid);
-            for (j, &value) in centroid.iter().enumerate() {
+            biases[panel].0[lane] = start(i, vector);
+            for (j, &value) in vector.iter().enumerate() {
                 coefficients[panel * dimension + j].0[lane] = value;
             }
         }
         Self { len, dimension, coefficients, bias: biases }
+    }
+
+    /// Number of vectors.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// Number of columns.

@@ -50,9 +50,10 @@ fn chunk(panels: &Panels, rows: &[f32], mut each: impl FnMut(usize, Panel<'_>, &
 }
 
 /// See [`super::scores`].
-pub(super) fn scores(panels: &Panels, row: &[f32], out: &mut [Lane]) {
-    for (panel, out) in panels.iter().zip(out) {
-        [out.0] = tile(panel, [row]);
+pub(super) fn scores(panels: &Panels, rows: &[f32], out: &mut [[f32; WIDTH]]) {
+    let (most, count) = (panels.chunk(ROWS, CHUNK), panels.count());
+    for (rows, out) in rows.chunks(most * panels.dimension()).zip(out.chunks_mut(most * count)) {
+        chunk(panels, rows, |row, panel, scores| out[row * count + panel.first / WIDTH] = *scores);
     }
 }
 

@@ -10,7 +10,7 @@
 use proptest::prelude::*;
 
 use super::widened::both;
-use super::{Groups, Level, Top, Trials, WIDTH, accumulate, add, assign_at, assign_two_at, tops_at};
+use super::{Groups, Level, Top, Trials, WIDTH, accumulate, add, assign_at, assign_two_at, scores_at, tops_at};
 use super::{cross_products, distance_sums, distances, project, squared_distance, squares, trial_distances};
 use crate::fixed::Scale;
 use crate::kmeans::{Centroids, naive};
@@ -35,6 +35,7 @@ fn check(dimension: usize, centroids: &[f32], rows: &[f32]) {
         assert_eq!(best, first, "{level:?}");
         assert_eq!(second, runner_up, "{level:?}");
         check_tops(level, &packed, rows);
+        check_scores(level, &packed, rows);
     }
 }
 
@@ -54,6 +55,23 @@ fn check_tops(level: Level, centroids: &Centroids, rows: &[f32]) {
             let others = scores.iter().enumerate().filter(|&(other, _)| other != lane);
             let second = others.map(|(_, &score)| score).fold(f32::NEG_INFINITY, f32::max);
             assert_eq!(*top, Top { best, second, lane: lane as u32 }, "{level:?}");
+        }
+    }
+}
+
+/// The scores themselves.
+fn check_scores(level: Level, centroids: &Centroids, rows: &[f32]) {
+    let (d, panels) = (centroids.dimension(), centroids.panels());
+    let stride = panels.count() * WIDTH;
+    let mut found = vec![7.0; rows.len() / d * stride];
+    scores_at(level, panels, rows, &mut found);
+    for (row, found) in rows.chunks_exact(d).zip(found.chunks_exact(stride)) {
+        for (centroid, score) in centroids.values().chunks_exact(d).zip(found) {
+            let expected = naive::score(row, centroid);
+            assert!(
+                expected.to_bits() == score.to_bits() || (expected.is_nan() && score.is_nan()),
+                "{level:?}: {score}, not {expected}"
+            );
         }
     }
 }
