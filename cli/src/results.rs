@@ -55,12 +55,17 @@ fn totals(summary: &Summary) -> Table {
         ("model", format!("{} at {}", summary.model_version, summary.model_uri)),
         ("digest", summary.model_digest.clone()),
         ("rows", format!("{} read, {} dropped", summary.rows_read, summary.rows_dropped)),
-        ("iterations", format!("{}, {rested}", summary.iterations)),
+    ];
+    match summary.noise {
+        Some(noise) => rows.push(("clusters", format!("{}, and {noise} rows that are noise", summary.clusters.len()))),
+        None => rows.push(("iterations", format!("{}, {rested}", summary.iterations))),
+    }
+    rows.extend([
         ("inertia", format!("{:.6e}", summary.inertia)),
         ("silhouette", silhouette),
         ("Davies-Bouldin", optional(summary.davies_bouldin)),
         ("Calinski-Harabasz", summary.calinski_harabasz.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"))),
-    ];
+    ]);
     if let (Some(ari), Some(nmi)) = (summary.ari, summary.nmi) {
         rows.push(("against labels", format!("ARI {ari:.4}, NMI {nmi:.4}")));
     }
