@@ -344,9 +344,9 @@ mod tests {
         assert_eq!(error.exit_code, 64);
         assert!(error.message.contains("spec.algorithm.lsh.width is 0.000000001"), "{error}");
         // Many rows: as many parts as it takes, in steps of bounded size.
-        let machine = begin(MOST_ROWS, 1.0).unwrap();
-        assert_eq!(machine.deal, Deal { tables: 3, bits: 15 });
-        assert_eq!(u64::from(machine.parts) * (MOST_ROWS >> 15), WORKER_KEYS);
+        let machine = begin(1 << 22, 1.0).unwrap();
+        assert_eq!(machine.deal, Deal { tables: 3, bits: 11 });
+        assert_eq!(u64::from(machine.parts) * (1 << 11), WORKER_KEYS);
         assert_eq!(begin(10, 1.0).unwrap().parts, 3);
     }
 
