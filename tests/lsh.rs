@@ -195,7 +195,7 @@ fn directions_are_found_whatever_the_lengths() {
         columns.map(|(c, (value, first))| length * ((value - first) * 0.002 + f32::from(u8::from(c == at % 5)))).collect()
     };
     let data = Data::new((0..2_000).map(row).collect());
-    let job = data.job("Cosine", "{tables: 16, hashes: 12}");
+    let job = data.job("Cosine", "{tables: 16, hashes: 20}");
     let summary = job.run(&["--workers", "2"]);
     assert_eq!(labels(&job), (0..2_000).map(|row| row % 5).collect::<Vec<_>>());
     assert_eq!(summary["noise"], 0);
