@@ -88,7 +88,7 @@ impl TrainingMachine {
 
     fn prepare(&mut self, merged: Partial) -> Result<(), RunError> {
         self.rows.advance(merged, &self.job)?;
-        if self.rows.step(&self.job).is_none() {
+        if self.rows.is_done() {
             self.fitting.begin(&self.job, &self.rows)?;
             self.stage = Stage::Fit;
         }

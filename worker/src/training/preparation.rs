@@ -109,6 +109,12 @@ impl Preparation {
         if self.stage == Stage::Scan { "Scan" } else { "Features" }
     }
 
+    /// Whether the rows are prepared.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
     /// The step wanted now; `None` once the rows are prepared.
     #[must_use]
     pub fn step(&self, job: &ResolvedJob) -> Option<Step> {

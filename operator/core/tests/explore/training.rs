@@ -105,6 +105,8 @@ impl Models {
             digest: digest(&config.job),
             rows: 1000,
             rows_dropped: 0,
+            clusters: Some(clusters(&config.job) as u64),
+            noise: None,
             iterations: 12,
             converged: true,
             inertia: 42.5,
