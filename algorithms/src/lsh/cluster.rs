@@ -62,7 +62,7 @@ struct Part {
 }
 
 impl BucketPartial {
-    /// What rows say that have these keys, per part in any order.
+    /// What rows say that have these keys, per part in any order. Parts are sorted in parallel.
     pub fn of(parts: Vec<Vec<(u64, u32)>>) -> Self {
         Self { parts: parts.into_par_iter().map(Part::of).collect() }
     }
@@ -83,7 +83,7 @@ impl BucketPartial {
     /// If the other has another number of parts.
     pub fn merge(&mut self, other: Self) {
         assert_eq!(self.len(), other.len(), "partials of different numbers of parts");
-        self.parts.par_iter_mut().zip(other.parts).for_each(|(mine, theirs)| mine.merge(theirs));
+        self.parts.iter_mut().zip(other.parts).for_each(|(mine, theirs)| mine.merge(theirs));
     }
 
     /// Cuts it between parts: merging piece by piece and then joining is merging.

@@ -90,7 +90,7 @@ fn default_restarts() -> i32 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.width) || double(self.width) > 0.0")
+    validation = Rule::new("!has(self.width) || !self.width.matches('^[0.]+([eE].*)?$')")
         .message("width must be greater than 0; about the distance of rows that belong together is a good start")
         .field_path(".width"),
 )]

@@ -105,7 +105,7 @@ impl Models {
             digest: digest(&config.job),
             rows: 1000,
             rows_dropped: 0,
-            clusters: Some(clusters(&config.job) as u64),
+            clusters: None,
             noise: None,
             iterations: 12,
             converged: true,
