@@ -192,7 +192,9 @@ fn directions_are_found_whatever_the_lengths() {
     let row = |at: usize| -> Vec<f32> {
         let columns = jitter[at].iter().zip(&jitter[0]).enumerate();
         let length = 1.0 + (at % 90) as f32;
-        columns.map(|(c, (value, first))| length * ((value - first) * 0.002 + f32::from(u8::from(c == at % 5)))).collect()
+        columns
+            .map(|(c, (value, first))| length * ((value - first) * 0.002 + f32::from(u8::from(c == at % 5))))
+            .collect()
     };
     let data = Data::new((0..2_000).map(row).collect());
     let job = data.job("Cosine", "{tables: 16, hashes: 20}");

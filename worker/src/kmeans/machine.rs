@@ -101,9 +101,7 @@ impl KMeansMachine {
                 }
                 Ok(())
             }
-            (Stage::Iterate, Partial::Sums(sums)) if self.fits(&sums, rows) => {
-                self.summed(sums, job, rows)
-            }
+            (Stage::Iterate, Partial::Sums(sums)) if self.fits(&sums, rows) => self.summed(sums, job, rows),
             (Stage::Score, Partial::Sums(sums)) if self.fits(&sums, rows) => {
                 let inertia = inertia_of(&self.centroids(rows), &sums, scale, rows.total_squares);
                 self.scored(inertia, job, rows)

@@ -44,8 +44,15 @@ enum Stage {
     /// The rows are not prepared yet.
     Wait,
     /// The buckets from this part on are to be looked at.
-    Buckets { next: u32, components: Components },
-    Sums { labels: Given, clusters: usize, noise: u64 },
+    Buckets {
+        next: u32,
+        components: Components,
+    },
+    Sums {
+        labels: Given,
+        clusters: usize,
+        noise: u64,
+    },
     Done,
 }
 
@@ -321,7 +328,10 @@ mod tests {
     fn the_number_of_clusters_is_bounded_on_both_sides() {
         let error = connected(&params(1.0), 9, &[&[0, 4], &[2, 3]]).unwrap_err();
         assert_eq!(error.exit_code, 65);
-        assert!(error.message.contains("no 3 rows hang together, the most that do are 2 of 9; a greater width"), "{error}");
+        assert!(
+            error.message.contains("no 3 rows hang together, the most that do are 2 of 9; a greater width"),
+            "{error}"
+        );
 
         let few = Lsh { max_clusters: 1, ..params(1.0) };
         assert!(connected(&few, 9, &[&[0, 4, 5], &[2, 3]]).is_ok());

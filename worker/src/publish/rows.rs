@@ -150,7 +150,8 @@ impl RowSink {
         if labels.contains(&NOISE) {
             assign(centroids, rows, &mut nearest);
         }
-        let measured = labels.iter().zip(&nearest).map(|(label, nearest)| if *label == NOISE { nearest } else { label });
+        let measured =
+            labels.iter().zip(&nearest).map(|(label, nearest)| if *label == NOISE { nearest } else { label });
         let distances = rows.chunks_exact(centroids.dimension()).zip(measured).map(|(row, label)| {
             let squared = kmeans::squared_distance(row, centroids.row(*label as usize));
             match self.metric {

@@ -1,8 +1,6 @@
 //! A worker's share of a step: from the splits it holds to one merged partial.
 
-use coterie_algorithms::{
-    distinct::Distinct, features::Moments, fixed::Scale, kmeans::Centroids, score::Contingency,
-};
+use coterie_algorithms::{distinct::Distinct, features::Moments, fixed::Scale, kmeans::Centroids, score::Contingency};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::{
@@ -170,7 +168,8 @@ async fn publish(
     let mut published = Published::default();
     for split in splits {
         let offset = SplitStore::offset(context, *split);
-        published.merge(sink.split(store.reader(), *split, offset, &context.pipeline, (&centroids, labels), wanted).await?);
+        published
+            .merge(sink.split(store.reader(), *split, offset, &context.pipeline, (&centroids, labels), wanted).await?);
         check_classes(&published.contingency)?;
         store.count_bytes();
     }
@@ -203,4 +202,3 @@ pub(crate) fn reduce<P: Merge>(parts: Vec<P>) -> Result<P, RunError> {
     }
     Ok(merged)
 }
-

@@ -120,9 +120,7 @@ impl Preparation {
     pub fn step(&self, job: &ResolvedJob) -> Option<Step> {
         Some(match self.stage {
             Stage::Scan => Step::Scan,
-            Stage::Features(next) => {
-                self.moments_step(matches!(job.features.get(next), Some(FeatureStep::Pca { .. })))
-            }
+            Stage::Features(next) => self.moments_step(matches!(job.features.get(next), Some(FeatureStep::Pca { .. }))),
             Stage::Measure => self.moments_step(false),
             Stage::Prepare => Step::Prepare { context: self.context(), distinct: self.most_distinct },
             Stage::Done => return None,

@@ -61,7 +61,8 @@ pub(crate) fn prepared(job: &ResolvedJob, count: u64, dimension: usize, most: f3
     }
     rows.advance(scanned(count, dimension), job).unwrap();
     rows.advance(Partial::Moments(Box::new(Measured { moments, minimum, maximum })), job).unwrap();
-    rows.advance(Partial::Prepared(Prepared { max_abs: vec![most; dimension], distinct, fingerprint: 7 }), job).unwrap();
+    rows.advance(Partial::Prepared(Prepared { max_abs: vec![most; dimension], distinct, fingerprint: 7 }), job)
+        .unwrap();
     assert!(rows.is_done() && rows.step(job).is_none());
     rows
 }
