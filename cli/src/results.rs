@@ -48,7 +48,9 @@ fn totals(summary: &Summary) -> Table {
     table.load_style(UTF8_FULL_CONDENSED);
     let rested = if summary.converged { "converged" } else { "stopped at the bound" };
     let silhouette = match (summary.silhouette, summary.silhouette_rows) {
-        (Some(value), Some(rows)) if rows < summary.rows_read - summary.noise.unwrap_or(0) => format!("{value:.4} (on {rows} sampled rows)"),
+        (Some(value), Some(rows)) if rows < summary.rows_read - summary.noise.unwrap_or(0) => {
+            format!("{value:.4} (on {rows} sampled rows)")
+        }
         (value, _) => optional(value),
     };
     let mut rows = vec![
