@@ -291,8 +291,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut store = store(directory.path()).await;
         let mut counts = Vec::new();
-        for (width, bits, parts) in [(6.0, 0, 6), (8.0, 2, 5), (10.0, 3, 1)] {
-            let params = Lsh { tables: 6, ..params(width) };
+        for (width, bits, parts) in [(9.0, 0, 6), (11.0, 2, 5), (14.0, 3, 1)] {
+            let params = Lsh { tables: 6, min_cluster_size: 2, ..params(width) };
             let job = job(&params);
             let rows = tests::prepared(&job, 100, 3, 300.0);
             store.prepare(&[0], &rows.pipeline).await.unwrap();
