@@ -125,6 +125,7 @@ pub struct RunProgress {
 /// How a run ended. As JSON at most 4096 bytes, the limit of a termination message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::large_enum_variant)] // a process has one of them
 pub enum RunReport {
     /// A model was published.
     Published(PublishedModel),

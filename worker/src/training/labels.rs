@@ -85,7 +85,7 @@ mod tests {
         assert!(found(&[]).is_empty());
         assert!(found(&[NOISE, NOISE]).is_empty());
         assert_eq!(found(&[3, 1, NOISE, NOISE, 2]), [0..2, 4..5]);
-        assert_eq!(found(&[NOISE, 0]), [1..2]);
+        assert_eq!(found(&[NOISE, 0, 5, NOISE, 1]), [1..3, 4..5]);
     }
 
     #[test]
