@@ -91,7 +91,7 @@ fn position(progress: &Progress) -> (u64, u64) {
         return (u64::from(run.splits_done), u64::from(run.splits_total.max(1)));
     }
     let done = (*step_rows).min(run.rows);
-    if run.stage == "Iterate" {
+    if matches!(run.stage.as_str(), "Iterate" | "Hash") {
         let passes = u64::from(run.max_iterations.max(1));
         return (u64::from(run.iteration) * run.rows + done, passes * run.rows);
     }
@@ -109,6 +109,8 @@ fn describe(progress: &Progress) -> String {
         if progress.iteration > 0 {
             parts.push(format!("inertia {:.6e}", progress.inertia));
         }
+    } else if progress.stage == "Hash" && progress.max_iterations > 1 {
+        parts.push(format!("pass {}/{}", progress.iteration + 1, progress.max_iterations));
     } else {
         parts.push(format!("splits {}/{}", progress.splits_done, progress.splits_total));
     }

@@ -48,19 +48,26 @@ fn totals(summary: &Summary) -> Table {
     table.load_style(UTF8_FULL_CONDENSED);
     let rested = if summary.converged { "converged" } else { "stopped at the bound" };
     let silhouette = match (summary.silhouette, summary.silhouette_rows) {
-        (Some(value), Some(rows)) if rows < summary.rows_read => format!("{value:.4} (on {rows} sampled rows)"),
+        (Some(value), Some(rows)) if rows < summary.rows_read - summary.noise.unwrap_or(0) => {
+            format!("{value:.4} (on {rows} sampled rows)")
+        }
         (value, _) => optional(value),
     };
     let mut rows = vec![
         ("model", format!("{} at {}", summary.model_version, summary.model_uri)),
         ("digest", summary.model_digest.clone()),
         ("rows", format!("{} read, {} dropped", summary.rows_read, summary.rows_dropped)),
-        ("iterations", format!("{}, {rested}", summary.iterations)),
+    ];
+    match summary.noise {
+        Some(noise) => rows.push(("clusters", format!("{}, and {noise} rows that are noise", summary.clusters.len()))),
+        None => rows.push(("iterations", format!("{}, {rested}", summary.iterations))),
+    }
+    rows.extend([
         ("inertia", format!("{:.6e}", summary.inertia)),
         ("silhouette", silhouette),
         ("Davies-Bouldin", optional(summary.davies_bouldin)),
         ("Calinski-Harabasz", summary.calinski_harabasz.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"))),
-    ];
+    ]);
     if let (Some(ari), Some(nmi)) = (summary.ari, summary.nmi) {
         rows.push(("against labels", format!("ARI {ari:.4}, NMI {nmi:.4}")));
     }

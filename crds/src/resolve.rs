@@ -179,8 +179,31 @@ fn resolved_step(step: spec::FeatureStep) -> Option<resolved::FeatureStep> {
 }
 
 fn resolved_algorithm(algorithm: spec::Algorithm) -> Option<resolved::Algorithm> {
-    let spec::Algorithm { k_means } = algorithm;
-    let spec::KMeans { clusters, init, warm_start, max_iterations, tolerance, restarts } = k_means?;
+    let spec::Algorithm { k_means, lsh } = algorithm;
+    match (k_means, lsh) {
+        (Some(k_means), None) => resolved_k_means(k_means),
+        (None, Some(lsh)) => resolved_lsh(lsh),
+        (Some(_), Some(_)) | (None, None) => None,
+    }
+}
+
+fn resolved_lsh(lsh: spec::LshClustering) -> Option<resolved::Algorithm> {
+    let spec::LshClustering { tables, hashes, width, min_cluster_size, max_clusters } = lsh;
+    let width = match width {
+        Some(width) => Some(width.value()?),
+        None => None,
+    };
+    Some(resolved::Algorithm::Lsh(resolved::Lsh {
+        tables: tables.unsigned_abs(),
+        hashes: hashes.unsigned_abs(),
+        width,
+        min_cluster_size: u64::from(min_cluster_size.unsigned_abs()),
+        max_clusters: count(max_clusters),
+    }))
+}
+
+fn resolved_k_means(k_means: spec::KMeans) -> Option<resolved::Algorithm> {
+    let spec::KMeans { clusters, init, warm_start, max_iterations, tolerance, restarts } = k_means;
     Some(resolved::Algorithm::KMeans(resolved::KMeans {
         clusters: count(clusters),
         init: match init {

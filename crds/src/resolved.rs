@@ -63,6 +63,7 @@ impl ResolvedJob {
                 Init::WarmStart { uri } => rebase(uri),
                 Init::KMeansParallel | Init::KMeansPlusPlus | Init::Random => {}
             },
+            Algorithm::Lsh(_) => {}
         }
         self
     }
@@ -168,6 +169,23 @@ pub enum Metric {
 pub enum Algorithm {
     /// Lloyd's k-means.
     KMeans(KMeans),
+    /// Components of rows that share buckets.
+    Lsh(Lsh),
+}
+
+/// Parameters of clustering by shared buckets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lsh {
+    /// Number of tables: rows hang together that share a bucket in any of them.
+    pub tables: u32,
+    /// Hashes that make the key of a bucket.
+    pub hashes: u32,
+    /// Width of a cell; set if and only if the metric is Euclidean.
+    pub width: Option<f64>,
+    /// Least rows of a cluster; those of smaller components are noise.
+    pub min_cluster_size: u64,
+    /// Most clusters.
+    pub max_clusters: usize,
 }
 
 /// Parameters of k-means.

@@ -96,7 +96,7 @@ pub struct RunProgress {
     pub run: String,
     /// Incarnation of the coordinator, from 1; grows with each restart.
     pub epoch: u64,
-    /// Scan, Features, Init, Iterate, Evaluate, Publish, Done or Failed.
+    /// Scan, Features, Init, Iterate (k-means) or Hash, Sum (LSH), Evaluate, Publish, Done or Failed.
     pub stage: String,
     /// Finished passes of the current restart.
     pub iteration: u32,
@@ -125,6 +125,7 @@ pub struct RunProgress {
 /// How a run ended. As JSON at most 4096 bytes, the limit of a termination message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::large_enum_variant)] // a process has one of them
 pub enum RunReport {
     /// A model was published.
     Published(PublishedModel),
@@ -146,7 +147,13 @@ pub struct PublishedModel {
     pub rows: u64,
     /// Rows left out.
     pub rows_dropped: u64,
-    /// Passes made by the kept restart.
+    /// Number of clusters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<u64>,
+    /// Rows that belong to no cluster, where the algorithm knows such rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<u64>,
+    /// Passes made by the kept restart; 0 for an algorithm that does not iterate.
     pub iterations: u32,
     /// Whether the centroids came to rest.
     pub converged: bool,

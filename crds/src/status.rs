@@ -233,7 +233,15 @@ pub struct ModelMetrics {
     /// rowsDropped is the number of invalid rows left out.
     pub rows_dropped: i64,
 
-    /// iterations is the number of passes of the kept restart.
+    /// clusters is the number of clusters. Unset: the model was made by an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<i64>,
+
+    /// noise is the number of rows that belong to no cluster. Unset: the algorithm knows no such rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<i64>,
+
+    /// iterations is the number of passes of the kept restart; 0 for an algorithm that does not iterate.
     pub iterations: i64,
 
     /// converged tells whether the centroids came to rest.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 struct Table {
     base: Value,
     full: Value,
+    other: BTreeMap<String, Value>,
     cases: Vec<Case>,
 }
 
@@ -24,6 +25,13 @@ struct Case {
 
 fn table() -> Table {
     serde_yaml::from_str(include_str!("rules.yaml")).unwrap()
+}
+
+impl Table {
+    /// Manifests that set every field between them.
+    fn full(&self) -> [Value; 2] {
+        [self.full.clone(), changed(&self.full, &self.other)]
+    }
 }
 
 /// `base` with changes.
@@ -165,6 +173,14 @@ fn spec_fields(full: &Value) -> Vec<(String, String, Value)> {
     found
 }
 
+/// Every field, in a manifest that sets it.
+fn every_field() -> impl Iterator<Item = (Value, (String, String, Value))> {
+    table().full().into_iter().flat_map(|full| {
+        let fields = spec_fields(&full);
+        fields.into_iter().map(move |field| (full.clone(), field))
+    })
+}
+
 #[test]
 fn the_full_manifest_sets_every_field() {
     fn names(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
@@ -176,21 +192,20 @@ fn the_full_manifest_sets_every_field() {
             names(&schema["items"], &format!("{path}[]"), found);
         }
     }
-    let full = table().full;
-    assert_eq!(violations(&full), []);
+    let full = table().full();
+    full.iter().for_each(|full| assert_eq!(violations(full), []));
     let mut expected = BTreeSet::new();
     names(&schema()["properties"]["spec"], "spec", &mut expected);
     let index = regex::Regex::new(r"\[\d+\]").unwrap();
     let present: BTreeSet<String> =
-        spec_fields(&full).iter().map(|(path, ..)| index.replace_all(path, "[]").into_owned()).collect();
+        full.iter().flat_map(spec_fields).map(|(path, ..)| index.replace_all(&path, "[]").into_owned()).collect();
     let absent: Vec<_> = expected.difference(&present).collect();
     assert_eq!(absent, ["spec.source.columns.vector"], "vector excludes features; all others can be set");
 }
 
 #[test]
 fn refuses_a_wrong_type_of_every_field() {
-    let full = table().full;
-    for (path, pointer, schema) in spec_fields(&full) {
+    for (full, (path, pointer, schema)) in every_field() {
         let wrong = match schema["type"].as_str().unwrap() {
             "string" => vec![json!(5), json!(true), json!([]), json!({})],
             "integer" => vec![json!("5"), json!(1.5), json!(true), json!([]), json!({})],
@@ -213,8 +228,7 @@ fn refuses_a_wrong_type_of_every_field() {
 
 #[test]
 fn refuses_an_unknown_field_in_every_object() {
-    let full = table().full;
-    for (path, pointer, schema) in spec_fields(&full) {
+    for (full, (path, pointer, schema)) in every_field() {
         if schema["type"] != "object" || schema["additionalProperties"].is_object() {
             continue;
         }
@@ -226,7 +240,7 @@ fn refuses_an_unknown_field_in_every_object() {
         assert_eq!(found.len(), 1, "{found:?}");
     }
     for place in ["", "/metadata"] {
-        let mut manifest = full.clone();
+        let mut manifest = table().full;
         manifest.pointer_mut(place).unwrap()["zzzz"] = json!(1);
         assert_eq!(violations(&manifest).len(), 1);
     }

@@ -83,7 +83,7 @@ pub enum RowId {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Training {
-    /// Name of the algorithm, such as `KMeans`.
+    /// Name of the algorithm: `KMeans` or `Lsh`.
     pub algorithm: String,
     /// Parameters of the algorithm and of the evaluation that shape the model. Covered by the model digest, so worker
     /// counts, addresses and times do not belong here.
@@ -94,7 +94,7 @@ pub struct Training {
     pub input: Input,
     /// The job as it was run, every default filled in.
     pub spec: serde_json::Value,
-    /// Iterations of the kept restart.
+    /// Iterations of the kept restart; 0 for an algorithm that does not iterate.
     pub iterations: u32,
     /// Whether the centroid shift fell below the tolerance.
     pub converged: bool,
@@ -144,8 +144,11 @@ pub struct InputObject {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metrics {
-    /// Sum over all rows of the squared distance to the nearest centroid.
+    /// Sum over all rows of the squared distance to their centroid: the nearest one, unless the algorithm put them elsewhere.
     pub inertia: f64,
+    /// Rows that belong to no cluster; absent where the algorithm knows no such rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<u64>,
     /// Mean silhouette of the evaluated rows, -1..=1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silhouette: Option<f64>,

@@ -71,9 +71,9 @@ pub enum Violation {
         position: usize,
     },
     /// The items are not the rows of the input, or their parts have strange names.
-    #[error("the parts of the items do not make up the {rows} rows of the input, cluster by cluster")]
+    #[error("the parts of the items do not make up the {rows} rows of the clusters, cluster by cluster")]
     Items {
-        /// Rows of the input.
+        /// Rows of the input that belong to clusters.
         rows: u64,
     },
     /// Feature names do not match the input dimension.
@@ -140,8 +140,9 @@ pub(crate) fn validate(model: &Model) -> Result<(), Violation> {
     measures(model)?;
     let rows = model.training.input.rows;
     let assigned = model.clusters.iter().fold(0u64, |sum, cluster| sum.saturating_add(cluster.size));
+    let clustered = rows.saturating_sub(model.training.metrics.noise.unwrap_or(0));
     match &model.items {
-        Some(items) if !items.fit(rows) || assigned != rows => Err(Violation::Items { rows }),
+        Some(items) if !items.fit(clustered) || assigned != clustered => Err(Violation::Items { rows: clustered }),
         Some(_) | None => Ok(()),
     }
 }
@@ -185,7 +186,7 @@ fn shapes(model: &Model) -> Result<(), Violation> {
 
 /// Every measured number is finite: JSON has no other.
 fn measures(model: &Model) -> Result<(), Violation> {
-    let Metrics { inertia, silhouette, silhouette_rows: _, davies_bouldin, calinski_harabasz, ari, nmi } =
+    let Metrics { inertia, noise: _, silhouette, silhouette_rows: _, davies_bouldin, calinski_harabasz, ari, nmi } =
         &model.training.metrics;
     let scores = [
         ("inertia", Some(*inertia)),

@@ -3,9 +3,10 @@
 //! | module | concern |
 //! |---|---|
 //! | [`session`] | pure: who is alive, who owns which split, what the current step still lacks |
-//! | [`machine`] | what an algorithm brings to the session: steps out, merged partials in |
+//! | [`machine`] | what a run brings to the session: steps out, merged partials in |
 //! | [`reduction`] | how partials come together: a tree of workers, contributions on the wire |
-//! | [`kmeans`] | k-means as such a machine (pure), and the workers' side of its steps |
+//! | [`training`] | a run as such a machine (pure), and the workers' side of its steps |
+//! | [`kmeans`], [`lsh`] | the algorithms inside it |
 //! | [`coordinator`] | the tonic shell around session and machine; checkpoints |
 //! | [`shard`] | a worker process: register, poll, compute, submit; the split store |
 //! | [`publish`] | the outcome of a run as a model version |
@@ -19,6 +20,7 @@ pub mod config;
 pub mod coordinator;
 pub mod error;
 pub mod kmeans;
+pub mod lsh;
 pub mod machine;
 pub mod member;
 pub mod publish;
@@ -29,3 +31,4 @@ pub mod standalone;
 pub mod supervise;
 mod task;
 pub mod tls;
+pub mod training;

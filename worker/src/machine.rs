@@ -1,5 +1,4 @@
-//! What an algorithm brings to the session: a pure machine whose steps go to the workers and whose partials come back
-//! merged. The session, the coordinator and the checkpoints know nothing else about it.
+//! What a run brings to the session: a pure machine whose steps go to the workers and whose partials come back merged. The session, the coordinator and the checkpoints know nothing else about it.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -34,7 +33,7 @@ pub trait Merge: Sized {
 /// Where a run stands, for people.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Position {
-    /// Stage: Scan, Features, Init, Iterate, Evaluate, Publish, Done.
+    /// Stage: Scan, Features, Init, Iterate (k-means) or Hash, Sum (LSH), Evaluate, Publish, Done.
     pub stage: &'static str,
     /// Iteration within the restart, from 1.
     pub iteration: u32,
@@ -52,7 +51,7 @@ pub struct Position {
     pub rows: u64,
 }
 
-/// A distributed algorithm. `Serialize`: the whole machine is the checkpoint.
+/// A distributed computation. `Serialize`: the whole machine is the checkpoint.
 pub trait Machine: Serialize + DeserializeOwned + Send + 'static {
     /// What the workers are told; self-contained, so a worker that has just arrived can process it.
     type Step: Serialize + DeserializeOwned + Send + Sync;
@@ -65,7 +64,7 @@ pub trait Machine: Serialize + DeserializeOwned + Send + 'static {
     fn step(&self) -> Option<Self::Step>;
 
     /// About how many bytes a worker's answer to a step takes; 0 where that is little.
-    fn answer_bytes(step: &Self::Step) -> u64;
+    fn answer_bytes(&self, step: &Self::Step) -> u64;
 
     /// Takes the merged partial of the current step and moves on.
     ///

@@ -14,7 +14,7 @@
 //! into several buckets of each ([`Probes`]) and ranks what it finds by exact distance.
 //!
 //! [`choose()`] finds how many tables, hashes and probes a recall takes.
-//! [`BucketPartial`] clusters rows by the buckets they share, part by part.
+//! [`BucketPartial`] clusters rows by the buckets they share, part by part: [`Clusters`].
 //!
 //! All random choices are functions of a seed ([`crate::random`]), and a key depends on the row alone: not on its place
 //! in a block, on threads, or on the machine.
@@ -38,7 +38,7 @@ mod tables;
 
 pub(crate) use choose::pick;
 pub use choose::{Choice, Goal, OutOfReach, choose, sign_families, stable_families};
-pub use cluster::BucketPartial;
+pub use cluster::{BucketPartial, Clusters, Deal, NOISE};
 pub use components::{Components, ParentError};
 pub use family::{Family, Move, Moves};
 pub use key::Key;

@@ -10,7 +10,7 @@ use super::{Decimal, Uri};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.kMeans)].exists_one(chosen, chosen)")
+    validation = Rule::new("[has(self.kMeans), has(self.lsh)].exists_one(chosen, chosen)")
         .message("choose exactly one algorithm, such as kMeans: {clusters: 10}"),
 )]
 pub struct Algorithm {
@@ -18,6 +18,11 @@ pub struct Algorithm {
     /// Mutable; used by the next run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub k_means: Option<KMeans>,
+
+    /// lsh hangs rows together that share a bucket of locality-sensitive hashing in any of some tables: clusters are what hangs
+    /// together, however many there are, and rows that hardly any other hangs together with are noise. Mutable; used by the next run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lsh: Option<LshClustering>,
 }
 
 /// Parameters of k-means.
@@ -79,6 +84,62 @@ fn default_tolerance() -> Decimal {
 
 fn default_restarts() -> i32 {
     1
+}
+
+/// Parameters of clustering by shared buckets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.width) || !self.width.matches('^[0.]+([eE].*)?$')")
+        .message("width must be greater than 0; about the distance of rows that belong together is a good start")
+        .field_path(".width"),
+)]
+pub struct LshClustering {
+    /// tables is the number of tables. Rows hang together that share a bucket in any of them, so more tables find more of the pairs
+    /// that are near, and take as much more time. Default: 8. From 1 to 64. Mutable; used by the next run.
+    #[serde(default = "default_tables")]
+    #[schemars(range(min = 1, max = 64))]
+    pub tables: i32,
+
+    /// hashes is the number of hashes that make the key of a bucket. With more of them fewer far rows share a bucket, and fewer near
+    /// ones as well. Default: 12. From 1 to 32. Mutable; used by the next run.
+    #[serde(default = "default_hashes")]
+    #[schemars(range(min = 1, max = 32))]
+    pub hashes: i32,
+
+    /// width is the width of the cells that a hash cuts the space into, in the unit of the rows after the feature steps: a few times
+    /// the distance of rows that belong together. A decimal number in quotes, such as `"4"` or `"0.25"`, greater than 0. Set if and
+    /// only if the metric is Euclidean. Mutable; used by the next run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<Decimal>,
+
+    /// minClusterSize is the least number of rows that make a cluster; rows in smaller groups are noise. Default: 2. From 1 to
+    /// 1000000. Mutable; used by the next run.
+    #[serde(default = "default_min_cluster_size")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub min_cluster_size: i32,
+
+    /// maxClusters bounds the number of clusters, which is known only at the end: a run that finds more of them fails. Default: 10000.
+    /// From 1 to 1000000. Mutable; used by the next run.
+    #[serde(default = "default_max_clusters")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_clusters: i32,
+}
+
+fn default_tables() -> i32 {
+    8
+}
+
+fn default_hashes() -> i32 {
+    12
+}
+
+fn default_min_cluster_size() -> i32 {
+    2
+}
+
+fn default_max_clusters() -> i32 {
+    10_000
 }
 
 /// How the first centroids are chosen.

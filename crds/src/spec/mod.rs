@@ -20,7 +20,7 @@ mod store;
 mod uri;
 mod workers;
 
-pub use algorithm::{Algorithm, Init, KMeans, WarmStart};
+pub use algorithm::{Algorithm, Init, KMeans, LshClustering, WarmStart};
 pub use decimal::Decimal;
 pub(crate) use decimal::{PATTERN as DECIMAL_PATTERN, RATIO_PATTERN};
 pub use evaluation::{Evaluation, Gates};
@@ -61,8 +61,8 @@ use crate::status::ClusteringJobStatus;
     printcolumn(
         name = "Clusters",
         type_ = "integer",
-        json_path = ".spec.algorithm.kMeans.clusters",
-        description = "Number of clusters asked for"
+        json_path = ".status.model.metrics.clusters",
+        description = "Number of clusters of the newest accepted model"
     ),
     printcolumn(
         name = "Run",
@@ -122,6 +122,12 @@ use crate::status::ClusteringJobStatus;
     validation = Rule::new("has(self.output) || !(has(self.serving) || has(self.schedule))")
         .message("a job with serving or schedule needs output, the place in an object store for its models")
         .field_path(".output"),
+    validation = Rule::new("!has(self.algorithm.lsh) || self.metric.type != 'Euclidean' || has(self.algorithm.lsh.width)")
+        .message("lsh with the metric Euclidean needs width, a few times the distance of rows that belong together")
+        .field_path(".algorithm.lsh.width"),
+    validation = Rule::new("!has(self.algorithm.lsh) || self.metric.type == 'Euclidean' || !has(self.algorithm.lsh.width)")
+        .message("width is used only with the metric Euclidean; remove it, or set metric.type: Euclidean")
+        .field_path(".algorithm.lsh.width"),
     validation = Rule::new("!has(self.evaluation.gates.minAri) || (has(self.source.columns) && has(self.source.columns.label))")
         .message("evaluation.gates.minAri compares with known classes; name their column in source.columns.label, or remove the gate"),
 )]

@@ -35,12 +35,14 @@ pub(crate) fn update(run: &mut RunStatus, context: &Context<'_>, id: &str) {
     run.progress = match stage.as_str() {
         "Iterate" if *restarts > 1 => format!("Iterate {iteration}/{max_iterations} of {restart}/{restarts}"),
         "Iterate" => format!("Iterate {iteration}/{max_iterations}"),
+        "Hash" if *max_iterations > 1 => format!("Hash {iteration}/{max_iterations}"),
         _ if *splits_total > 0 => format!("{stage} {}%", u64::from(*splits_done) * 100 / u64::from(*splits_total)),
         _ => stage.clone(),
     };
     run.iteration = Some(i64::from(*iteration));
     run.max_iterations = Some(i64::from(*max_iterations));
-    run.inertia = (*iteration > 0).then(|| real(*inertia));
+    // The passes over buckets have none.
+    run.inertia = (*iteration > 0 && stage != "Hash").then(|| real(*inertia));
     run.rows = (*rows > 0).then(|| whole(*rows));
     run.rows_per_second = Some(rows_per_second.round() as i64);
     run.workers = Some(i64::from(*workers));
@@ -73,6 +75,7 @@ pub(crate) fn pause(run: &mut RunStatus) {
 /// The last word on a run.
 pub(crate) fn finished(state: RunState, iteration: Option<i64>, result: Option<&ModelStatus>) -> String {
     match (state, result) {
+        (RunState::Succeeded, Some(model)) if model.metrics.iterations == 0 => "Done".to_owned(),
         (RunState::Succeeded, Some(model)) => format!("Done after {} passes", model.metrics.iterations),
         (RunState::Cancelled, _) => "Cancelled".to_owned(),
         (RunState::Failed, _) => iteration.map_or("Failed".to_owned(), |pass| format!("Failed after {pass} passes")),

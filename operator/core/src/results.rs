@@ -15,6 +15,8 @@ pub(crate) fn model_status(model: &PublishedModel, run: &str, key: Key, now: Tim
         digest,
         rows,
         rows_dropped,
+        clusters,
+        noise,
         iterations,
         converged,
         inertia,
@@ -40,6 +42,8 @@ pub(crate) fn model_status(model: &PublishedModel, run: &str, key: Key, now: Tim
         metrics: ModelMetrics {
             rows: whole(*rows),
             rows_dropped: whole(*rows_dropped),
+            clusters: clusters.map(whole),
+            noise: noise.map(whole),
             iterations: i64::from(*iterations),
             converged: *converged,
             inertia: real(*inertia),

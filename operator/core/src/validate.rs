@@ -45,6 +45,7 @@ pub(crate) fn validate(job: &ClusteringJob) -> Result<Validated, String> {
             Init::WarmStart { uri } => reachable("spec.algorithm.kMeans.warmStart.uri", uri)?,
             Init::KMeansParallel | Init::KMeansPlusPlus | Init::Random => {}
         },
+        Algorithm::Lsh(_) => {}
     }
     let schedule = job.spec.schedule.as_ref().map(Schedule::new).transpose()?;
     let gates = Gates::new(&job.spec.evaluation.gates)?;

@@ -41,7 +41,7 @@ pub(super) async fn drive<M: Machine + Clone + Sync>(
     while let Some(work) = machine.step() {
         step.0 += 1;
         let payload = encode(&work)?;
-        let size = payload.len() as u64 + M::answer_bytes(&work);
+        let size = payload.len() as u64 + machine.answer_bytes(&work);
         {
             let mut state = hub.lock();
             state.payload = Some((step, payload));

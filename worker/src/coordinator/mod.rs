@@ -1,4 +1,4 @@
-//! The coordinator of a run: plans the input, hands splits to workers, drives the algorithm's machine, publishes.
+//! The coordinator of a run: plans the input, hands splits to workers, drives the run's machine, publishes.
 //!
 //! | module | concern |
 //! |---|---|
@@ -22,7 +22,7 @@ use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use coterie_crds::{
-    resolved::{Init, Output},
+    resolved::{Algorithm, Init, Output},
     run::{CoordinatorAddress, RunConfig},
 };
 use coterie_data::{
@@ -45,11 +45,11 @@ use self::{
 };
 use crate::{
     error::RunError,
-    kmeans::{KMeansMachine, Outcome},
     machine::Machine,
     publish::{self, Provenance, places::Places, summary::Summary},
     session::Limits,
     tls,
+    training::{Outcome, TrainingMachine},
 };
 
 /// Times a split may fail for a passing reason within a step.
@@ -158,7 +158,7 @@ async fn train(place: &Place<'_>, held: &mut Held, shutdown: impl Future<Output 
     let reservation = held.reservation.insert(reservation);
     let brief = Brief { job: json(job)?, plan: json(plan.as_ref())?, version: reservation.version.clone() };
     let (checkpoints, claimed) =
-        Checkpoints::claim::<KMeansMachine>(place.checkpoints(), &brief.identity(), incarnation()).await?;
+        Checkpoints::claim::<TrainingMachine>(place.checkpoints(), &brief.identity(), incarnation()).await?;
     let mut machine = match &claimed.machine {
         Some(machine) => {
             let position = machine.position();
@@ -172,12 +172,13 @@ async fn train(place: &Place<'_>, held: &mut Held, shutdown: impl Future<Output 
         }
         None => {
             let initial = match &job.algorithm {
-                coterie_crds::resolved::Algorithm::KMeans(params) => match &params.init {
+                Algorithm::KMeans(params) => match &params.init {
                     Init::WarmStart { uri } => Some(warm::centroids(uri, params.clusters, plan.dimension, job).await?),
                     Init::KMeansParallel | Init::KMeansPlusPlus | Init::Random => None,
                 },
+                Algorithm::Lsh(_) => None,
             };
-            KMeansMachine::new(job.clone(), plan.splits.len() as u32, plan.dimension, initial)
+            TrainingMachine::new(job.clone(), plan.splits.len() as u32, plan.dimension, initial)
         }
     };
 
@@ -307,7 +308,7 @@ fn incarnation() -> u128 {
 /// Makes and publishes the model.
 async fn finish(
     hub: &Hub,
-    machine: KMeansMachine,
+    machine: TrainingMachine,
     place: &Place<'_>,
     reservation: &mut Reservation,
     plan: &Arc<InputPlan>,

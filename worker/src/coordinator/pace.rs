@@ -18,7 +18,7 @@ pub(super) struct Pace {
 impl Pace {
     /// Takes note of where the run stands.
     pub(super) fn observe(&mut self, position: &Position, now: Millis) {
-        if position.stage != "Iterate" {
+        if !matches!(position.stage, "Iterate" | "Hash") {
             self.reached = None;
             return;
         }

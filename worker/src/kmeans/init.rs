@@ -7,8 +7,8 @@ use coterie_algorithms::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::step::{Candidates, Context, Partial, Step};
-use crate::error::RunError;
+use super::step::{Candidates, Partial, Step};
+use crate::{error::RunError, training::Context};
 
 /// Rounds of k-means||. Bahmani et al. (2012) find that five rounds with an oversampling of k match k-means++.
 const ROUNDS: u32 = 5;

@@ -1,29 +1,16 @@
-//! The messages of a k-means run: steps to the workers, partials back. Encoded with postcard inside the session's
-//! opaque payloads.
-
-use std::collections::BTreeMap;
+//! The messages of the k-means steps: what the workers are told, and what they answer.
 
 use coterie_algorithms::{
-    distinct::Distinct,
-    features::{Moments, Pipeline},
     fixed::Scale,
     kmeans::{self, Farthest, init::Sample},
-    score::Contingency,
 };
-use coterie_model::items::Part;
 use serde::{Deserialize, Serialize};
 
-use super::evaluation::Evaluation;
-use crate::{error::RunError, machine::Merge};
-
-/// What a worker needs to bring a split it has never seen to the state that the step works on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Context {
-    /// The fitted feature pipeline.
-    pub pipeline: Pipeline,
-    /// Ordinal of the first kept row of each split.
-    pub offsets: Vec<u64>,
-}
+use crate::{
+    error::RunError,
+    machine::Merge,
+    training::step::{Context, foreign},
+};
 
 /// Candidates of k-means||, with the batches they came in.
 ///
@@ -40,28 +27,6 @@ pub struct Candidates {
 /// One step over all splits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Step {
-    /// Decode, check and keep the rows; count them and find the range of each source column.
-    Scan,
-    /// Exact sums of the rows after `pipeline`, whose columns lie between `minimum` and `maximum`.
-    Moments {
-        /// The steps fitted so far.
-        pipeline: Pipeline,
-        /// Lower bound per column.
-        minimum: Vec<f32>,
-        /// Upper bound per column.
-        maximum: Vec<f32>,
-        /// Number of rows overall.
-        rows: u64,
-        /// Whether cross products are wanted (for PCA).
-        covariance: bool,
-    },
-    /// Replace the source rows by the pipeline's output.
-    Prepare {
-        /// The whole pipeline and the splits' offsets.
-        context: Context,
-        /// Distinct rows are counted up to this number.
-        distinct: usize,
-    },
     /// A uniform sample of rows.
     Sample {
         /// See [`Context`].
@@ -128,152 +93,26 @@ pub enum Step {
         /// Number of rows.
         count: usize,
     },
-    /// Statistics of the final clusters and a labelled sample.
-    Evaluate {
-        /// See [`Context`].
-        context: Context,
-        /// Scale of rows and distances.
-        scale: Scale,
-        /// k x d.
-        centroids: Vec<f32>,
-        /// Seed of the run.
-        seed: u64,
-        /// Rows in the sample.
-        sample: usize,
-    },
-    /// Read the source again for what was not kept: identifiers (written with the labels) and known classes (counted).
-    Publish {
-        /// See [`Context`].
-        context: Context,
-        /// k x d.
-        centroids: Vec<f32>,
-        /// What is made of the rows.
-        wanted: Wanted,
-    },
 }
 
-/// What the last pass over the source makes of the rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wanted {
-    /// Each row's cluster is written.
-    pub assignments: bool,
-    /// The rows are written, for those who ask for similar ones.
-    pub items: bool,
-    /// Known classes are counted.
-    pub labels: bool,
-}
-
-impl Wanted {
-    /// Whether the pass is needed at all.
+impl Step {
+    /// How splits come to the state that the step works on.
     #[must_use]
-    pub fn any(self) -> bool {
-        self.assignments || self.items || self.labels
-    }
-}
-
-/// What the last pass over the source made.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Published {
-    /// Known classes against clusters.
-    pub contingency: Contingency,
-    /// The objects of items, by split; none of splits without rows.
-    pub parts: BTreeMap<u32, Part>,
-}
-
-impl Published {
-    /// Takes in what was made of other splits.
-    pub fn merge(&mut self, other: Self) {
-        self.contingency.merge(&other.contingency);
-        self.parts.extend(other.parts);
-    }
-}
-
-/// What one pass over the source found.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Scanned {
-    /// Kept rows per split.
-    pub rows: BTreeMap<u32, u64>,
-    /// Rows left out.
-    pub dropped: u64,
-    /// Least value per source column.
-    pub minimum: Vec<f32>,
-    /// Greatest value per source column.
-    pub maximum: Vec<f32>,
-}
-
-impl Scanned {
-    /// Nothing seen yet.
-    #[must_use]
-    pub fn new(dimension: usize) -> Self {
-        Self {
-            rows: BTreeMap::new(),
-            dropped: 0,
-            minimum: vec![f32::INFINITY; dimension],
-            maximum: vec![f32::NEG_INFINITY; dimension],
+    pub fn context(&self) -> &Context {
+        match self {
+            Self::Sample { context, .. }
+            | Self::Seed { context, .. }
+            | Self::Draw { context, .. }
+            | Self::Weigh { context, .. }
+            | Self::Assign { context, .. }
+            | Self::Farthest { context, .. } => context,
         }
     }
-
-    fn merge(&mut self, other: Self) {
-        self.rows.extend(other.rows);
-        self.dropped += other.dropped;
-        lower(&mut self.minimum, &other.minimum);
-        raise(&mut self.maximum, &other.maximum);
-    }
-}
-
-/// Exact sums and the range of the rows after a pipeline.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Measured {
-    /// Sums.
-    pub moments: Moments,
-    /// Least value per column.
-    pub minimum: Vec<f32>,
-    /// Greatest value per column.
-    pub maximum: Vec<f32>,
-}
-
-impl Measured {
-    fn merge(&mut self, other: Self) {
-        self.moments.merge(&other.moments);
-        lower(&mut self.minimum, &other.minimum);
-        raise(&mut self.maximum, &other.maximum);
-    }
-}
-
-/// Lowers each bound to the other's where that is less.
-pub fn lower(bounds: &mut [f32], others: &[f32]) {
-    for (mine, theirs) in bounds.iter_mut().zip(others) {
-        *mine = mine.min(*theirs);
-    }
-}
-
-/// Raises each bound to the other's where that is greater.
-pub fn raise(bounds: &mut [f32], others: &[f32]) {
-    for (mine, theirs) in bounds.iter_mut().zip(others) {
-        *mine = mine.max(*theirs);
-    }
-}
-
-/// What the prepared rows look like.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Prepared {
-    /// Greatest magnitude per column.
-    pub max_abs: Vec<f32>,
-    /// Distinct rows.
-    pub distinct: Distinct,
-    /// Wrapping sum over rows of a 128-bit hash of (ordinal, source values): identifies the input whatever its format.
-    pub fingerprint: u128,
 }
 
 /// Answer to a step; the variants correspond to [`Step`]'s.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Partial {
-    /// To [`Step::Scan`].
-    Scanned(Scanned),
-    /// To [`Step::Moments`].
-    Moments(Box<Measured>),
-    /// To [`Step::Prepare`].
-    Prepared(Prepared),
     /// To [`Step::Sample`] and [`Step::Draw`].
     Sample(Sample),
     /// To [`Step::Seed`]: the potential, in fixed point.
@@ -284,25 +123,14 @@ pub enum Partial {
     Sums(kmeans::Partial),
     /// To [`Step::Farthest`].
     Farthest(Farthest),
-    /// To [`Step::Evaluate`].
-    Evaluation(Box<Evaluation>),
-    /// To [`Step::Publish`].
-    Published(Published),
 }
 
 /// Numbers in a piece of sums: some 60 kB as they are sent, so that a gigabit link is done with one within a millisecond.
-const PIECE_VALUES: usize = 8192;
+pub(crate) const PIECE_VALUES: usize = 8192;
 
 impl Merge for Partial {
     fn merge(&mut self, other: Self) -> Result<(), RunError> {
         match (self, other) {
-            (Self::Scanned(mine), Self::Scanned(theirs)) => mine.merge(theirs),
-            (Self::Moments(mine), Self::Moments(theirs)) => mine.merge(*theirs),
-            (Self::Prepared(mine), Self::Prepared(theirs)) => {
-                raise(&mut mine.max_abs, &theirs.max_abs);
-                mine.distinct.merge(&theirs.distinct);
-                mine.fingerprint = mine.fingerprint.wrapping_add(theirs.fingerprint);
-            }
             (Self::Sample(mine), Self::Sample(theirs)) => mine.merge(theirs),
             (Self::Potential(mine), Self::Potential(theirs)) => *mine += theirs,
             (Self::Weights(mine), Self::Weights(theirs)) => {
@@ -312,8 +140,6 @@ impl Merge for Partial {
             }
             (Self::Sums(mine), Self::Sums(theirs)) if mine.has_shape_of(&theirs) => mine.merge(&theirs),
             (Self::Farthest(mine), Self::Farthest(theirs)) => mine.merge(&theirs),
-            (Self::Evaluation(mine), Self::Evaluation(theirs)) => mine.merge(*theirs),
-            (Self::Published(mine), Self::Published(theirs)) => mine.merge(theirs),
             _ => return Err(foreign()),
         }
         Ok(())
@@ -337,8 +163,4 @@ impl Merge for Partial {
             pieces.into_iter().map(|piece| if let Self::Sums(sums) = piece { Some(sums) } else { None }).collect();
         sums.and_then(kmeans::Partial::join).map(Self::Sums).ok_or_else(foreign)
     }
-}
-
-fn foreign() -> RunError {
-    RunError::transient("a partial of another kind of step arrived; the workers do not run the same version")
 }

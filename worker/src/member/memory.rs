@@ -10,6 +10,9 @@ const DIMENSION: u64 = 512;
 const PER_NUMBER: u64 = 48;
 /// Bytes per number of the evaluated sample: one at hand and one merged.
 const PER_SAMPLED: u64 = 8;
+/// Bytes for the buckets of a step of LSH, merged and as they arrive. What hangs together takes some 20 bytes per row beside, and
+/// the number of rows is not known.
+const BUCKETS: u64 = 256 << 20;
 
 /// What of `limit` is left to the worker that runs beside the coordinator: at least half of it.
 #[must_use]
@@ -19,7 +22,10 @@ pub fn beside_coordinator(limit: u64, job: &ResolvedJob) -> u64 {
 
 /// Estimate of what the coordinator of a job needs.
 fn needed(job: &ResolvedJob) -> u64 {
-    let Algorithm::KMeans(parameters) = &job.algorithm;
+    let (clusters, more) = match &job.algorithm {
+        Algorithm::KMeans(parameters) => (parameters.clusters, 0),
+        Algorithm::Lsh(parameters) => (parameters.max_clusters, BUCKETS),
+    };
     let source = match job.source.columns.features.len() as u64 {
         0 => DIMENSION,
         named => named,
@@ -28,9 +34,9 @@ fn needed(job: &ResolvedJob) -> u64 {
         FeatureStep::Pca { components } => dimension.min(*components as u64),
         FeatureStep::Standardize | FeatureStep::MinMax | FeatureStep::L2Normalize => dimension,
     });
-    let centroids = (parameters.clusters as u64).saturating_mul(dimension).saturating_mul(PER_NUMBER);
+    let centroids = (clusters as u64).saturating_mul(dimension).saturating_mul(PER_NUMBER);
     let sample = (job.evaluation.sample_size as u64).saturating_mul(dimension).saturating_mul(PER_SAMPLED);
-    LEAST.saturating_add(centroids).saturating_add(sample)
+    LEAST.saturating_add(more).saturating_add(centroids).saturating_add(sample)
 }
 
 #[cfg(test)]

@@ -21,10 +21,10 @@ use jiff::Timestamp;
 
 use crate::{
     error::{RunError, chain},
-    kmeans::{
-        Outcome,
+    training::{
+        Outcome, algorithm_metric,
         evaluation::{ClusterTally, Evaluation},
-        machine::algorithm_metric,
+        fitting::Fit,
     },
 };
 
@@ -51,6 +51,7 @@ pub fn model(outcome: Outcome, provenance: &Provenance) -> Result<Model, RunErro
     let Outcome {
         pipeline,
         fit,
+        noise,
         scale,
         evaluation,
         total_variance,
@@ -73,11 +74,17 @@ pub fn model(outcome: Outcome, provenance: &Provenance) -> Result<Model, RunErro
     let occupied_centroids: Vec<f32> =
         occupied.iter().flat_map(|at| fit.centroids[at * dimension..(at + 1) * dimension].iter().copied()).collect();
     let spreads: Vec<f64> = occupied.iter().map(|cluster| mean_distance(*cluster)).collect();
+    let clustered = rows - noise.unwrap_or(0).min(rows);
+    let total_squares = match noise {
+        None => total_variance * rows as f64,
+        Some(_) => fit.inertia + between(&fit, &sums.counts, dimension),
+    };
     let mut metrics = Metrics {
         inertia: fit.inertia,
         davies_bouldin: (occupied.len() > 1).then(|| davies_bouldin(&occupied_centroids, dimension, &spreads)),
         calinski_harabasz: (occupied.len() > 1)
-            .then(|| calinski_harabasz(rows, occupied.len() as u64, total_variance * rows as f64, fit.inertia)),
+            .then(|| calinski_harabasz(clustered, occupied.len() as u64, total_squares, fit.inertia)),
+        noise,
         ari: contingency.as_ref().map(coterie_algorithms::score::Contingency::ari),
         nmi: contingency.as_ref().map(coterie_algorithms::score::Contingency::nmi),
         ..Metrics::default()
@@ -110,7 +117,10 @@ pub fn model(outcome: Outcome, provenance: &Provenance) -> Result<Model, RunErro
 
     let json =
         |value: serde_json::Result<serde_json::Value>| value.map_err(|error| RunError::transient(error.to_string()));
-    let Algorithm::KMeans(parameters) = &job.algorithm;
+    let (algorithm, parameters) = match &job.algorithm {
+        Algorithm::KMeans(parameters) => ("KMeans", serde_json::to_value(parameters)),
+        Algorithm::Lsh(parameters) => ("Lsh", serde_json::to_value(parameters)),
+    };
     Ok(Model {
         name: job.name.clone(),
         version: provenance.version.clone(),
@@ -120,8 +130,8 @@ pub fn model(outcome: Outcome, provenance: &Provenance) -> Result<Model, RunErro
         feature_names: feature_names(&provenance.plan),
         clusters,
         training: Training {
-            algorithm: "KMeans".to_owned(),
-            parameters: json(serde_json::to_value(parameters))?,
+            algorithm: algorithm.to_owned(),
+            parameters: json(parameters)?,
             seed: job.seed,
             input: Input {
                 uri: job.source.uri.clone(),
@@ -150,6 +160,20 @@ pub fn model(outcome: Outcome, provenance: &Provenance) -> Result<Model, RunErro
         },
         items,
     })
+}
+
+/// Sum over the rows of the squared distance of their centroid to the mean of all these rows.
+fn between(fit: &Fit, counts: &[u64], dimension: usize) -> f64 {
+    let rows = counts.iter().sum::<u64>().max(1) as f64;
+    let centroids = || fit.centroids.chunks_exact(dimension).zip(counts);
+    let mut mean = vec![0.0; dimension];
+    for (centroid, count) in centroids() {
+        mean.iter_mut().zip(centroid).for_each(|(mean, value)| *mean += f64::from(*value) * (*count as f64 / rows));
+    }
+    let distance2 = |centroid: &[f32]| -> f64 {
+        centroid.iter().zip(&mean).map(|(value, mean)| (f64::from(*value) - mean).powi(2)).sum()
+    };
+    centroids().map(|(centroid, count)| *count as f64 * distance2(centroid)).sum()
 }
 
 /// How the distances of a cluster's rows are spread; never beyond its radius.

@@ -45,6 +45,8 @@ fn published(summary: &Summary) -> PublishedModel {
         digest: summary.model_digest.clone(),
         rows: summary.rows_read,
         rows_dropped: summary.rows_dropped,
+        clusters: Some(summary.clusters.len() as u64),
+        noise: summary.noise,
         iterations: summary.iterations,
         converged: summary.converged,
         inertia: summary.inertia,

@@ -12,6 +12,7 @@ use arrow::{
 use coterie_algorithms::{
     features::Pipeline,
     kmeans::{self, Centroids, assign},
+    lsh::NOISE,
     metric::Metric,
 };
 use coterie_data::{Block, Ids, Want, reader::Reader, store::failure};
@@ -27,7 +28,10 @@ use parquet::{
 use super::places::Places;
 use crate::{
     error::{RunError, chain},
-    kmeans::step::{Published, Wanted},
+    training::{
+        labels::{Labels, stretches},
+        step::{Published, Wanted},
+    },
 };
 
 /// Where rows go, and what their identifiers are called.
@@ -58,38 +62,42 @@ impl RowSink {
         split: u32,
         offset: u64,
         pipeline: &Pipeline,
-        centroids: &Centroids,
+        (centroids, labels): (&Centroids, &Labels),
         wanted: Wanted,
     ) -> Result<Published, RunError> {
         let mut published = Published::default();
         let mut writer: Option<AsyncArrowWriter<BufWriter>> = None;
         let mut part: Option<PartWriter> = None;
-        let Wanted { assignments, items, labels } = wanted;
+        let Wanted { assignments, items, labels: classes } = wanted;
         let mut ordinal = offset;
-        let mut blocks = std::pin::pin!(reader.read(split, Want { ids: assignments || items, labels }));
+        let mut blocks = std::pin::pin!(reader.read(split, Want { ids: assignments || items, labels: classes }));
         let (mut transformed, mut found) = (Vec::new(), Vec::new());
         while let Some(block) = blocks.next().await {
             let block = block?;
             tokio::task::block_in_place(|| {
                 pipeline.apply(&block.values, &mut transformed);
-                found.clear();
-                found.resize(block.rows, 0);
-                assign(centroids, &transformed, &mut found);
-            });
+                labels.of(centroids, ordinal, &transformed, &mut found)
+            })?;
             for (class, cluster) in block.labels.iter().flatten().zip(&found) {
-                published.contingency.add(class, *cluster);
+                // Noise is one more cluster.
+                published.contingency.add(class, (*cluster).min(centroids.len() as u32));
             }
             if !(assignments || items) || block.rows == 0 {
                 ordinal += block.rows as u64;
                 continue;
             }
             let ids = identifiers(&block, ordinal);
-            if items {
+            if items && found.iter().any(|label| *label != NOISE) {
                 let open = match &mut part {
                     Some(open) => open,
                     None => part.insert(self.open_items(split, ids.data_type(), centroids.dimension())?),
                 };
-                open.write(Arc::clone(&ids), &found, &transformed).await.map_err(|error| self.items_failed(&error))?;
+                for stretch in stretches(&found) {
+                    let ids = ids.slice(stretch.start, stretch.len());
+                    let d = centroids.dimension();
+                    let rows = &transformed[stretch.start * d..stretch.end * d];
+                    open.write(ids, &found[stretch], rows).await.map_err(|error| self.items_failed(&error))?;
+                }
             }
             if assignments {
                 let batch = self.batch(ids, &transformed, &found, centroids)?;
@@ -137,7 +145,14 @@ impl RowSink {
         labels: &[u32],
         centroids: &Centroids,
     ) -> Result<RecordBatch, RunError> {
-        let distances = rows.chunks_exact(centroids.dimension()).zip(labels).map(|(row, label)| {
+        // Noise belongs to no cluster; how far it is from the nearest one is worth knowing all the same.
+        let mut nearest = labels.to_vec();
+        if labels.contains(&NOISE) {
+            assign(centroids, rows, &mut nearest);
+        }
+        let measured =
+            labels.iter().zip(&nearest).map(|(label, nearest)| if *label == NOISE { nearest } else { label });
+        let distances = rows.chunks_exact(centroids.dimension()).zip(measured).map(|(row, label)| {
             let squared = kmeans::squared_distance(row, centroids.row(*label as usize));
             match self.metric {
                 Metric::Euclidean => squared.sqrt() as f32,
@@ -150,6 +165,7 @@ impl RowSink {
             Field::new("cluster", DataType::Int32, false),
             Field::new("distance", DataType::Float32, false),
         ]);
+        // Noise becomes -1.
         let clusters = Int32Array::from_iter_values(labels.iter().map(|label| *label as i32));
         let distances = Float32Array::from_iter_values(distances);
         RecordBatch::try_new(Arc::new(schema), vec![ids, Arc::new(clusters), Arc::new(distances)])

@@ -30,7 +30,10 @@ pub struct Summary {
     pub rows_read: u64,
     /// Rows left out.
     pub rows_dropped: u64,
-    /// Passes made by the kept restart.
+    /// Rows that belong to no cluster, where the algorithm knows such rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<u64>,
+    /// Passes made by the kept restart; 0 for an algorithm that does not iterate.
     pub iterations: u32,
     /// Whether the centroids came to rest.
     pub converged: bool,
@@ -93,6 +96,7 @@ impl Summary {
             model_digest: digest,
             rows_read: model.training.input.rows,
             rows_dropped: model.training.input.dropped,
+            noise: metrics.noise,
             iterations: model.training.iterations,
             converged: model.training.converged,
             inertia: metrics.inertia,

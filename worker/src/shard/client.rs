@@ -26,9 +26,10 @@ use super::{
 };
 use crate::{
     error::RunError,
-    kmeans::{lloyd::Lloyd, machine::algorithm_metric},
+    kmeans::lloyd::Lloyd,
     publish::{places::Places, rows::RowSink},
     task::AbortOnDrop,
+    training::algorithm_metric,
 };
 
 /// Heartbeats per lease, at least, and the longest pause between two: they also carry the progress.

@@ -22,8 +22,9 @@ use super::{
 };
 use crate::{
     error::RunError,
-    kmeans::{self, Step, lloyd::Lloyd},
+    kmeans::lloyd::Lloyd,
     publish::rows::RowSink,
+    training::{self, Step},
 };
 
 /// Wait for workers below, or as long as this worker has computed if that is more. The step needs them anyway: only those that have
@@ -104,7 +105,7 @@ pub(super) async fn work(
         }
         let Some((_, step)) = &current else { continue };
         let begun = Instant::now();
-        let computed = kmeans::compute::compute(step, &splits, store, lloyd, sink).await.and_then(Own::new);
+        let computed = training::compute::compute(step, &splits, store, lloyd, sink).await.and_then(Own::new);
         let sent = match computed {
             Ok(own) => {
                 // So that the costs of this step are known before it counts.

@@ -12,7 +12,7 @@ use super::{
     pass::{Item, fold},
     rows::{Builder, Chunk, Space, Tag},
 };
-use crate::{error::RunError, kmeans::step::Context};
+use crate::{error::RunError, training::Context};
 
 /// One split's rows.
 #[derive(Debug)]

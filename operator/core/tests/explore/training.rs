@@ -53,8 +53,10 @@ pub fn outcome(clusters: usize) -> Outcome {
 
 /// Clusters of a job.
 pub fn clusters(job: &ResolvedJob) -> usize {
-    let Algorithm::KMeans(parameters) = &job.algorithm;
-    parameters.clusters
+    match &job.algorithm {
+        Algorithm::KMeans(parameters) => parameters.clusters,
+        Algorithm::Lsh(parameters) => parameters.max_clusters,
+    }
 }
 
 /// Digest of the model that a job leads to, wherever and by however many workers it is made.
@@ -103,6 +105,8 @@ impl Models {
             digest: digest(&config.job),
             rows: 1000,
             rows_dropped: 0,
+            clusters: None,
+            noise: None,
             iterations: 12,
             converged: true,
             inertia: 42.5,

@@ -317,6 +317,8 @@ pub fn published(version: &str, silhouette: f64) -> RunReport {
         digest: "blake3:00".to_owned(),
         rows: 100,
         rows_dropped: 0,
+        clusters: Some(8),
+        noise: None,
         iterations: 7,
         converged: true,
         inertia: 12.5,

@@ -1,0 +1,94 @@
+//! A worker's share of a step: from the splits it holds to one merged partial.
+
+use std::ops::Range;
+
+use coterie_algorithms::{
+    fixed::Scale,
+    kmeans,
+    lsh::{BucketPartial, Deal},
+};
+
+use super::{
+    hashing::{Hashing, Table},
+    step::{Partial, Step},
+};
+use crate::{
+    error::RunError,
+    shard::store::SplitStore,
+    training::{
+        Context,
+        labels::{Given, stretches},
+    },
+};
+
+/// A pass over `splits`, which are prepared, for `step`.
+///
+/// # Errors
+/// When scratch fails or the lease is lost.
+pub fn pass(step: &Step, splits: &[u32], store: &mut SplitStore) -> Result<Partial, RunError> {
+    match step {
+        Step::Buckets { context, hashing, deal, parts } => buckets(splits, store, context, *hashing, *deal, parts),
+        Step::Sums { context, scale, labels, clusters } => sums(splits, store, context, scale, labels, *clusters),
+    }
+}
+
+fn buckets(
+    splits: &[u32],
+    store: &mut SplitStore,
+    context: &Context,
+    hashing: Hashing,
+    deal: Deal,
+    parts: &Range<u32>,
+) -> Result<Partial, RunError> {
+    let dimension = context.pipeline.output_dimension();
+    let tables = deal.table(parts.start)..deal.table(parts.end.saturating_sub(1)) + 1;
+    let tables: Vec<(u32, Table)> = tables.map(|table| (table, hashing.table(dimension, table))).collect();
+    let make = || (vec![Vec::new(); parts.len()], Vec::new());
+    let dealt = store.pass(splits, make, |(dealt, keys), item, buffers| {
+        let first = SplitStore::offset(context, item.split) + item.chunk.first;
+        let rows = item.chunk.values(&mut buffers.rows)?;
+        for (table, hashes) in &tables {
+            hashes.keys(rows, keys);
+            // The machine refuses more rows than fit.
+            for (row, key) in (first as u32..).zip(&*keys) {
+                let part = deal.part(*table, *key);
+                if parts.contains(&part) {
+                    dealt[(part - parts.start) as usize].push((*key, row));
+                }
+            }
+        }
+        Ok(())
+    })?;
+    let mut threads = dealt.into_iter().map(|(dealt, _)| dealt);
+    let mut all: Vec<Vec<(u64, u32)>> = threads.next().unwrap_or_default();
+    for dealt in threads {
+        all.iter_mut().zip(dealt).for_each(|(part, more)| part.extend(more));
+    }
+    Ok(Partial::Buckets(store.install(|| BucketPartial::of(all))))
+}
+
+fn sums(
+    splits: &[u32],
+    store: &mut SplitStore,
+    context: &Context,
+    scale: &Scale,
+    labels: &Given,
+    clusters: usize,
+) -> Result<Partial, RunError> {
+    let dimension = context.pipeline.output_dimension();
+    let make = || kmeans::Partial::new(clusters, dimension);
+    let parts = store.pass(splits, make, |sums, item, buffers| {
+        let first = SplitStore::offset(context, item.split) + item.chunk.first;
+        buffers.labels.clear();
+        labels.read(first, item.chunk.rows, &mut buffers.labels)?;
+        let rows = item.chunk.values(&mut buffers.rows)?;
+        for stretch in stretches(&buffers.labels) {
+            let rows = &rows[stretch.start * dimension..stretch.end * dimension];
+            sums.add_rows_only(scale, rows, &buffers.labels[stretch]);
+        }
+        Ok(())
+    })?;
+    let mut sums = make();
+    parts.iter().for_each(|part| sums.merge(part));
+    Ok(Partial::Sums(sums))
+}
