@@ -87,7 +87,7 @@ async fn what_was_written_is_found_by_id_and_by_nearness() {
         let (model, version, values, clusters) = written(&place.store, texts).await;
         let read = coterie_model::read(place.store.as_ref(), &version).await.unwrap();
         assert_eq!(read.items, model.items);
-        let options = Options { recall: 0.9, tables: true };
+        let options = Options { recall: 0.9, tables: true, ..Options::default() };
         let index = ItemIndex::open(place.store.as_ref(), &version, &read, &place.cache, options).await.unwrap();
         assert_eq!(index.len(), ROWS);
         let lists = index.lists(&read.centroids).unwrap();

@@ -9,6 +9,7 @@ mod distance;
 mod error;
 mod map;
 mod matrix;
+mod part;
 mod shares;
 mod similar;
 mod tree;
@@ -18,8 +19,10 @@ pub use error::QueryError;
 pub use map::{Map, MapItem, Place, map};
 pub use matrix::Matrix;
 pub(crate) use matrix::check_dimension;
+pub(crate) use part::{Found, merge, part};
 pub use shares::Recent;
 pub(crate) use shares::Shares;
+pub(crate) use similar::{ItemPlace, Search, asked, find};
 pub use similar::{DEFAULT_ITEMS, Like, MOST_ITEMS, Method, Similar, SimilarItem, method, similar, similar_cost};
 pub use tree::{cut, dendrogram};
 
@@ -282,15 +285,17 @@ fn features(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result<V
     }
     let mut features = Vec::new();
     model.pipeline.apply(rows, &mut features);
-    let reach = MAX_REACH / served.longest;
     for (row, values) in features.chunks_exact(model.dimension()).enumerate() {
-        // An overflow in the pipeline has made the length infinite or NaN.
-        let within = length(values) <= reach;
-        if !within {
+        if !within_reach(served, values) {
             return Err(QueryError::TooFar { row: place(row) });
         }
     }
     Ok(features)
+}
+
+/// Whether distances from a row in feature space are numbers. An overflow in the pipeline has made its length infinite or NaN.
+fn within_reach(served: &Served, row: &[f32]) -> bool {
+    length(row) <= MAX_REACH / served.longest
 }
 
 fn length(values: &[f32]) -> f64 {

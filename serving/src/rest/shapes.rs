@@ -423,7 +423,7 @@ impl<'a> ModelReply<'a> {
             trained_at: training.trained_at.to_string(),
             metrics: &training.metrics,
             items: served.items().map(|items| ItemsReply {
-                count: items.len(),
+                count: items.total(),
                 lists: items.breadth().lists,
                 tables: items.tables().map_or(0, ItemTables::count),
             }),
