@@ -73,9 +73,10 @@ fn questions() -> Vec<Value> {
     let mut random = models::Random(9);
     let mut all = Vec::new();
     for row in (0..ROWS).step_by(97) {
-        all.push(json!({"id": row}));
+        let id = if row % 10 == 0 { row / 20 } else { row };
+        all.push(json!({ "id": id }));
         all.push(json!({"id": row / 20, "count": 1 + row % 40}));
-        all.push(json!({"id": row, "cluster": row % 20, "count": 200}));
+        all.push(json!({"id": id, "cluster": row % 20, "count": 200}));
         all.push(json!({"vector": random.values(DIMENSION), "count": 1 + row % 13}));
         all.push(json!({"vector": random.values(DIMENSION), "method": "Exact"}));
         all.push(json!({"vector": random.values(DIMENSION), "cluster": row % 20, "count": 3}));
