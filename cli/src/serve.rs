@@ -190,7 +190,7 @@ pub(crate) async fn served(
     // It computes for seconds: other tasks go on meanwhile.
     let opened = tokio::task::spawn_blocking(move || {
         let begun = std::time::Instant::now();
-        let index = handle.block_on(ItemIndex::open(place.store.as_ref(), &place.path, &model, &directory, options));
+        let index = handle.block_on(ItemIndex::open(&place.store, &place.path, &model, &directory, options));
         tracing::info!(seconds = begun.elapsed().as_secs_f64(), "item index opened");
         (index, model)
     });

@@ -69,6 +69,12 @@ struct Place {
     cache: std::path::PathBuf,
 }
 
+impl Place {
+    fn dynamic(&self) -> Arc<dyn ObjectStore> {
+        Arc::<LocalFileSystem>::clone(&self.store)
+    }
+}
+
 fn place() -> Place {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(LocalFileSystem::new_with_prefix(directory.path()).unwrap());
@@ -88,7 +94,7 @@ async fn what_was_written_is_found_by_id_and_by_nearness() {
         let read = coterie_model::read(place.store.as_ref(), &version).await.unwrap();
         assert_eq!(read.items, model.items);
         let options = Options { recall: 0.9, tables: true, ..Options::default() };
-        let index = ItemIndex::open(place.store.as_ref(), &version, &read, &place.cache, options).await.unwrap();
+        let index = ItemIndex::open(&place.dynamic(), &version, &read, &place.cache, options).await.unwrap();
         assert_eq!(index.len(), ROWS);
         let lists = index.lists(&read.centroids).unwrap();
         for row in 0..ROWS {
@@ -128,7 +134,7 @@ async fn shards_hold_all_items_between_them_in_the_order_of_the_whole() {
         let (model, version, ..) = written(&place.store, texts).await;
         let open = async |shard: Shard| {
             let options = Options { tables: true, shard, ..Options::default() };
-            ItemIndex::open(place.store.as_ref(), &version, &model, &place.cache, options).await.unwrap()
+            ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options).await.unwrap()
         };
         let whole = open(Shard::WHOLE).await;
         let shards = [open(Shard::new(0, 3).unwrap()).await, open(Shard::new(1, 3).unwrap()).await];
@@ -174,7 +180,7 @@ async fn a_part_of_a_shard_that_changed_is_refused() {
     let part = version.clone().join("items").join(part_name(1));
     let whole = place.store.get(&part).await.unwrap().bytes().await.unwrap();
     let options = Options { shard: Shard::new(1, 2).unwrap(), ..Options::default() };
-    let open = async || ItemIndex::open(place.store.as_ref(), &version, &model, &place.cache, options).await;
+    let open = async || ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options).await;
     for bytes in [whole[..whole.len() - 1].to_vec(), Vec::new(), vec![7; whole.len()]] {
         place.store.put(&part, PutPayload::from(bytes)).await.unwrap();
         assert!(open().await.unwrap_err().to_string().contains("part-00001.parquet"));
@@ -187,7 +193,7 @@ async fn a_part_of_a_shard_that_changed_is_refused() {
     assert!(matches!(open().await, Err(ItemsError::Store { .. })));
     // The other shard does without it.
     let other = Options { shard: Shard::new(0, 2).unwrap(), ..Options::default() };
-    let index = ItemIndex::open(place.store.as_ref(), &version, &model, &place.cache, other).await.unwrap();
+    let index = ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, other).await.unwrap();
     assert_eq!(index.len(), 400);
 }
 
@@ -196,7 +202,7 @@ async fn an_index_that_is_there_is_taken_and_a_damaged_one_made_again() {
     let place = place();
     let (model, version, ..) = written(&place.store, true).await;
     let options = Options::default();
-    let open = async || ItemIndex::open(place.store.as_ref(), &version, &model, &place.cache, options).await.unwrap();
+    let open = async || ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options).await.unwrap();
     open().await;
     let [file] = &files(&place.cache)[..] else { panic!("one file is left behind: {:?}", files(&place.cache)) };
     let whole = std::fs::read(file).unwrap();
@@ -240,7 +246,7 @@ async fn parts_that_are_not_those_of_the_manifest_are_refused() {
     let whole = place.store.get(&part).await.unwrap().bytes().await.unwrap();
     let open = async |model: &Model| {
         let options = Options::default();
-        let error = ItemIndex::open(place.store.as_ref(), &version, model, &place.cache, options).await.unwrap_err();
+        let error = ItemIndex::open(&place.dynamic(), &version, model, &place.cache, options).await.unwrap_err();
         assert!(files(&place.cache).is_empty(), "{error}: something was left behind");
         error
     };
@@ -276,7 +282,7 @@ async fn parts_that_are_not_those_of_the_manifest_are_refused() {
     refused(texts, &[0; 2], 2, "500 rows").await;
 
     let none = Model { items: None, ..model.clone() };
-    let error = ItemIndex::open(place.store.as_ref(), &version, &none, &place.cache, Options::default()).await;
+    let error = ItemIndex::open(&place.dynamic(), &version, &none, &place.cache, Options::default()).await;
     assert!(matches!(error, Err(ItemsError::None { .. })));
 }
 

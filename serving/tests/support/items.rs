@@ -7,6 +7,7 @@ use coterie_algorithms::kmeans::assign;
 use coterie_model::Model;
 use coterie_model::items::{ItemIndex, Items, Options, PartWriter, part_name};
 use coterie_serving::query::Served;
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
@@ -53,7 +54,8 @@ impl Stored {
     /// The model with an index of these items.
     pub(crate) async fn served(&self, options: Options) -> Served {
         let directory = tempfile::tempdir().unwrap();
-        let index = ItemIndex::open(self.store.as_ref(), &version(), &self.model, directory.path(), options);
+        let store: Arc<dyn ObjectStore> = Arc::<InMemory>::clone(&self.store);
+        let index = ItemIndex::open(&store, &version(), &self.model, directory.path(), options);
         // What is mapped stays readable without its name.
         Served::new(Arc::new(self.model.clone())).with_items(index.await.unwrap())
     }
