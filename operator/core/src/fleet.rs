@@ -10,6 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::context::Context;
 use crate::replicas::{available, desired, is_ready, stuck, version_of};
 
+/// Most shards of a fleet, whatever a label says.
+const MOST: u32 = 64;
+
 /// Between the version and the number of shards in the name of a fleet.
 const OF: &str = "-of-";
 
@@ -40,7 +43,7 @@ pub(crate) fn version(fleet: &str) -> &str {
 
 /// The number of shards of a fleet.
 pub(crate) fn shards(fleet: &str) -> u32 {
-    fleet.split_once(OF).and_then(|(_, shards)| shards.parse().ok()).unwrap_or(1).max(1)
+    fleet.split_once(OF).and_then(|(_, shards)| shards.parse().ok()).unwrap_or(1).clamp(1, MOST)
 }
 
 /// A fleet in words: its version, and its shards if it has any.
@@ -132,5 +135,6 @@ mod tests {
         }
         // Whatever somebody writes into a label is some fleet.
         assert_eq!((version("x-of-y"), shards("x-of-y"), shards("v1-of-0")), ("x", 1, 1));
+        assert_eq!(shards("v1-of-4000000000"), MOST);
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Outlook {
     pub(crate) complete: bool,
     /// Replicas of the version in service that answer.
     pub(crate) available: i32,
+    /// Whether the model in service is being divided into shards in another way.
+    pub(crate) divides: bool,
     /// Why the accepted model does not come into service.
     pub(crate) failure: Option<String>,
     /// Why the accepted model was taken out of the traffic.
@@ -109,19 +111,10 @@ pub(crate) fn plan(context: &Context<'_>, model: Option<&ModelStatus>, todo: &mu
     if candidate.is_none() {
         todo.normal(reason::ROLLING_OUT, "Serve", format!("replicas of model {title} start"));
     }
-    let note = ledger.as_ref().map(Ledger::text);
-    let of = fleet::shards(wanted);
-    for number in 0..of {
-        let shard = (of > 1).then_some(Shard { number, of });
-        let replica = Replica { shard, ..replica };
+    for number in 0..fleet::shards(wanted) {
         let observed = candidate.as_ref().and_then(|candidate| candidate.member(number));
-        let deployment =
-            build::deployment(&replica, count, note.clone(), observed, config.frozen, context.settings);
-        todo.apply(observed, deployment);
-        if let Some(shard) = shard {
-            let service = build::shard_service(owner, wanted, shard);
-            todo.apply(named(&children.services, service.metadata.name.as_deref().unwrap_or_default()), service);
-        }
+        let note = ledger.as_ref().map(Ledger::text);
+        apply(context, &replica, number, (observed, config.frozen), (count, note), todo);
     }
     if let Some((_, stable)) = stable {
         keep(context, serving, stable, replicas, todo);
@@ -157,13 +150,34 @@ pub(crate) fn plan(context: &Context<'_>, model: Option<&ModelStatus>, todo: &mu
     let in_service = selected.filter(|_| answering > 0);
     let asked = before.as_ref().map_or(replicas, Fleet::desired);
     let status = status(context, in_service, candidate_version, asked, answering);
-    let outlook = Outlook { complete, available: answering, ..Outlook::default() };
+    let divides = !complete && in_service.is_some_and(|name| name != wanted && fleet::version(name) == model.version);
+    let outlook = Outlook { complete, available: answering, divides, ..Outlook::default() };
     match course {
         Some(course) => with_canary(outlook, status, course),
         None => {
             let failure = candidate.as_ref().and_then(Fleet::stuck).filter(|_| !ready);
             Outlook { status: Some(status), failure, ..outlook }
         }
+    }
+}
+
+/// Sees to the replicas of one shard, or of a version without shards.
+fn apply(
+    context: &Context<'_>,
+    replica: &Replica<'_>,
+    number: u32,
+    (observed, frozen): (Option<&Deployment>, bool),
+    (count, note): (i32, Option<String>),
+    todo: &mut Todo,
+) {
+    let of = fleet::shards(replica.version);
+    let shard = (of > 1).then_some(Shard { number, of });
+    let replica = Replica { shard, ..*replica };
+    todo.apply(observed, build::deployment(&replica, count, note, observed, frozen, context.settings));
+    if let Some(shard) = shard {
+        let service = build::shard_service(context.owner, replica.version, shard);
+        let name = service.metadata.name.as_deref().unwrap_or_default();
+        todo.apply(named(&context.children.services, name), service);
     }
 }
 

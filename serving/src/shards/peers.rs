@@ -138,7 +138,9 @@ impl Peers {
                     None => format!("its name is being looked up for {time:.1?}"),
                 }),
             };
-            asked.into_iter().for_each(|address| replicas.pass_over(address));
+            if let Some(address) = asked {
+                replicas.pass_over(address);
+            }
         }
         Err(missing(words.into_iter().collect::<Vec<_>>().join("; ")))
     }

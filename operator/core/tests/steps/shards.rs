@@ -146,6 +146,7 @@ fn a_change_of_shards_is_a_move_of_the_traffic() {
         assert_eq!(situation.status().run.as_ref().unwrap().number, 1);
         assert_eq!(situation.selected(), before);
         assert_eq!(situation.says(condition::SERVING), "Available");
+        assert_eq!(situation.says(condition::RECONCILING), "RollingOut");
         if shards == 1 {
             situation.replicas_ready("v1");
             situation.rest();
