@@ -225,7 +225,7 @@ async fn a_silent_replica_takes_half_of_the_time_and_no_more() {
     let server = shard(&songs, options(1.0, false, 0, 2), &both, second).await;
     let _other = shard(&songs, options(1.0, false, 1, 2), &both, third).await;
     for _ in 0..4 {
-        let reply = server.client().await.similar_items(request(30_000)).await.unwrap().into_inner();
+        let reply = server.client().await.similar_items(request(6_000)).await.unwrap().into_inner();
         assert_eq!(reply.items.len(), 10);
     }
 }
