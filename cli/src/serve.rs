@@ -314,7 +314,9 @@ fn peer(text: &str) -> Result<String, String> {
     if text.contains(SHARD) {
         Ok(text.to_owned())
     } else {
-        Err(format!("{text:?} is the same for every shard; write {SHARD} in place of its number, as in songs-{SHARD}:8081"))
+        Err(format!(
+            "{text:?} is the same for every shard; write {SHARD} in place of its number, as in songs-{SHARD}:8081"
+        ))
     }
 }
 
@@ -350,7 +352,9 @@ mod tests {
             addresses(&peers, 2),
             [["songs-0.music.svc:8081", "10.0.0.7:8080"], ["songs-1.music.svc:8081", "10.0.0.7:8081"]]
         );
-        for (wrong, words) in [("songs:8081", "in place of its number"), ("songs-{shard}", "host and a port"), ("", "host")] {
+        for (wrong, words) in
+            [("songs:8081", "in place of its number"), ("songs-{shard}", "host and a port"), ("", "host")]
+        {
             let error = peer(wrong).unwrap_err();
             assert!(error.contains(words), "{wrong}: {error}");
         }

@@ -22,8 +22,8 @@ pub(crate) use matrix::check_dimension;
 pub(crate) use part::{Found, merge, part};
 pub use shares::Recent;
 pub(crate) use shares::Shares;
-pub(crate) use similar::{ItemPlace, Search, asked, find};
 pub use similar::{DEFAULT_ITEMS, Like, MOST_ITEMS, Method, Similar, SimilarItem, method, similar, similar_cost};
+pub(crate) use similar::{ItemPlace, Search, asked, find};
 pub use tree::{cut, dendrogram};
 
 use coterie_algorithms::features::Axes;

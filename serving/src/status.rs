@@ -40,7 +40,9 @@ pub(crate) fn codes(error: &QueryError) -> (StatusCode, Code) {
         QueryError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded),
         QueryError::Overloaded => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
         QueryError::OtherShard { .. } => (StatusCode::CONFLICT, Code::FailedPrecondition),
-        QueryError::ShuttingDown | QueryError::ShardMissing { .. } => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+        QueryError::ShuttingDown | QueryError::ShardMissing { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
+        }
         QueryError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
     }
 }

@@ -11,7 +11,7 @@ use coterie_serving::{CacheSettings, Server, Settings};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use support::items::{Stored, stored};
-use support::{Running, bind, models, start_server, start_served};
+use support::{Running, bind, models, start_served, start_server};
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
 use tonic::{Code, Request};

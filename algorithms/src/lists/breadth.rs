@@ -47,7 +47,13 @@ impl Breadth {
 ///
 /// # Panics
 /// If the query is of another dimension.
-pub fn reach(centroids: &Centroids, rows: impl Fn(u32) -> u64, query: &[f32], breadth: Breadth, m: usize) -> Vec<(u32, f64)> {
+pub fn reach(
+    centroids: &Centroids,
+    rows: impl Fn(u32) -> u64,
+    query: &[f32],
+    breadth: Breadth,
+    m: usize,
+) -> Vec<(u32, f64)> {
     assert_eq!(query.len(), centroids.dimension(), "a query of another dimension");
     let mut near = nearest(centroids, query, breadth.lists);
     let farthest = near.first().map_or(0.0, |(_, square)| breadth.farthest(square.sqrt()));

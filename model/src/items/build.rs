@@ -9,12 +9,12 @@ use object_store::path::Path;
 use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
+use super::ItemsError;
 use super::column::map_mut;
 use super::fetch::{RowIds, Rows};
 use super::file::{Allotter, Footer, Ids, Sections, seal};
 use super::index::Options;
 use super::tables::{self, NEIGHBOURS};
-use super::ItemsError;
 use crate::model::Model;
 
 /// Items that are asked for to find out how many lists the recall takes.

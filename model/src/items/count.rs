@@ -4,15 +4,20 @@
 //! rows where they belong. The column is a small share of a part, and the rest is not fetched. What is counted is checked later: all of a
 //! part is verified when its rows are taken.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int32Type;
-use futures::{StreamExt, TryStreamExt, stream};
-use object_store::ObjectStore;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStreamBuilder};
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::write::stored;
 use super::{ItemsError, Part, items_path};
@@ -48,7 +53,7 @@ async fn count_part(
     let path = items_path(version).join(part.name.as_str());
     let malformed = |what: &str| ItemsError::Malformed { path: path.clone(), what: what.to_owned() };
     let failed = stored("read", &path);
-    let object = ParquetObjectReader::new(Arc::clone(store), path.clone()).with_file_size(part.size);
+    let object = Object { store: Arc::clone(store), path: path.clone(), size: part.size };
     let builder = ParquetRecordBatchStreamBuilder::new(object).await.map_err(&failed)?;
     let mask = ProjectionMask::columns(builder.parquet_schema(), ["cluster"]);
     let mut batches = builder.with_projection(mask).with_batch_size(BATCH).build().map_err(&failed)?;
@@ -61,4 +66,28 @@ async fn count_part(
         }
     }
     Ok(counts)
+}
+
+/// An object of known size, of which ranges are fetched.
+struct Object {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    size: u64,
+}
+
+impl AsyncFileReader for Object {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        async move { Ok(self.store.get_range(&self.path, range).await?) }.boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        async move {
+            let size = self.size;
+            Ok(Arc::new(ParquetMetaDataReader::new().load_and_finish(self, size).await?))
+        }
+        .boxed()
+    }
 }

@@ -97,7 +97,8 @@ impl ItemIndex {
             count::count(store, version, &parts, model.n_clusters()).await?
         };
         let mut draft = Draft::new(model, (items.digest(), sizes.into_iter()), options, directory)?;
-        fetch::all(store.as_ref(), version, &parts, model.dimension(), directory, |path, rows| draft.take(path, rows)).await?;
+        fetch::all(store.as_ref(), version, &parts, model.dimension(), directory, |path, rows| draft.take(path, rows))
+            .await?;
         draft.finish(&file)?;
         Self::present(&file, model, options)?
             .ok_or_else(|| ItemsError::index(&file, "it was removed while it was made"))

@@ -22,7 +22,9 @@ pub struct Shard {
 
 /// A text that names no shard.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no shard: write NUMBER/SHARDS, as in 0/3; numbers count from 0, and there are at most {MOST_SHARDS} shards")]
+#[error(
+    "{0:?} is no shard: write NUMBER/SHARDS, as in 0/3; numbers count from 0, and there are at most {MOST_SHARDS} shards"
+)]
 pub struct ShardError(String);
 
 impl Shard {
@@ -78,7 +80,9 @@ impl Items {
     /// shard its share of whatever the order of the source means. O(parts x shards).
     pub fn division(&self, shards: u32) -> Vec<u32> {
         let mut held = vec![0u64; shards.max(1) as usize];
-        let least = |held: &[u64]| (0u32..).zip(held).min_by_key(|(number, rows)| (**rows, *number)).map_or(0, |(number, _)| number);
+        let least = |held: &[u64]| {
+            (0u32..).zip(held).min_by_key(|(number, rows)| (**rows, *number)).map_or(0, |(number, _)| number)
+        };
         let place = |rows: u64| {
             let number = least(&held);
             held[number as usize] = held[number as usize].saturating_add(rows);

@@ -114,7 +114,10 @@ impl PartWriter {
 }
 
 /// A failure of the writer or the reader of a part, which is nearly always one of the store.
-pub(super) fn stored(action: &'static str, path: &Path) -> impl Fn(parquet::errors::ParquetError) -> ItemsError + use<> {
+pub(super) fn stored(
+    action: &'static str,
+    path: &Path,
+) -> impl Fn(parquet::errors::ParquetError) -> ItemsError + use<> {
     let path = path.clone();
     move |error| match error {
         parquet::errors::ParquetError::External(error) => {

@@ -127,9 +127,11 @@ mod tests {
 
     #[test]
     fn a_name_tells_version_and_shards() {
-        for (version_text, number, text, words) in
-            [("v1", 1, "v1", "v1"), ("v12", 3, "v12-of-3", "v12 in 3 shards"), ("v1", 64, "v1-of-64", "v1 in 64 shards")]
-        {
+        for (version_text, number, text, words) in [
+            ("v1", 1, "v1", "v1"),
+            ("v12", 3, "v12-of-3", "v12 in 3 shards"),
+            ("v1", 64, "v1-of-64", "v1 in 64 shards"),
+        ] {
             assert_eq!(name(version_text, number), text);
             assert_eq!((version(text), shards(text), title(text).as_str()), (version_text, number, words));
         }

@@ -83,7 +83,8 @@ pub(crate) fn plan(context: &Context<'_>, model: Option<&ModelStatus>, todo: &mu
     let any = candidate.as_ref().and_then(Fleet::any);
     let config = candidate::configure(context, serving, (model, wanted), any, shadow, todo);
     let credentials = candidate::credentials(&context.observed.job, serving);
-    let replica = Replica { owner, version: wanted, shard: None, serving, credentials: &credentials, config: &config.name };
+    let replica =
+        Replica { owner, version: wanted, shard: None, serving, credentials: &credentials, config: &config.name };
 
     let hash = |deployment: Option<&Deployment>| build::hash(&replica, deployment, config.frozen);
     // Pods that are about to be replaced do not count.

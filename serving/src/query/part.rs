@@ -22,10 +22,7 @@ pub(crate) struct Found {
 pub(crate) fn part(served: &Served, search: &Search) -> Result<Vec<Found>, QueryError> {
     look(served, search, |index, lists, near| Found {
         id: index.id(near.id),
-        place: ItemPlace {
-            cluster: lists.cluster_of(near.id as usize) as u32,
-            ordinal: index.ordinal(near.id),
-        },
+        place: ItemPlace { cluster: lists.cluster_of(near.id as usize) as u32, ordinal: index.ordinal(near.id) },
         square: squared_distance(&search.query, lists.row(near.id as usize)),
         distance: near.distance,
     })
@@ -59,7 +56,13 @@ mod tests {
         };
         let next = f64::from_bits(2f64.to_bits() + 1);
         assert_eq!(next.sqrt().to_bits(), 2f64.sqrt().to_bits(), "different squares with the same root");
-        let all = vec![found(1, 9.0, 0, 0), found(2, next, 0, 1), found(3, 2.0, 1, 7), found(4, 2.0, 1, 3), found(5, 1.0, 2, 2)];
+        let all = vec![
+            found(1, 9.0, 0, 0),
+            found(2, next, 0, 1),
+            found(3, 2.0, 1, 7),
+            found(4, 2.0, 1, 3),
+            found(5, 1.0, 2, 2),
+        ];
         let ids = |count| merge(all.clone(), count).into_iter().map(|item| item.id).collect::<Vec<_>>();
         let numbers = |ids: &[i64]| ids.iter().map(|id| RowId::Int(*id)).collect::<Vec<_>>();
         assert_eq!(ids(3), numbers(&[5, 4, 3]));

@@ -258,7 +258,7 @@ pub(crate) struct ModelReply<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ItemsReply {
-    count: usize,
+    count: u64,
     /// Most lists looked into.
     lists: usize,
     /// Hash tables; 0 where there are none.

@@ -119,7 +119,8 @@ impl Peers {
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let missing = |what| QueryError::ShardMissing { shard: shard.number(), shards: shard.of(), what };
-        let replicas = self.shards.get(shard.number() as usize).ok_or_else(|| missing("it has no address".to_owned()))?;
+        let replicas =
+            self.shards.get(shard.number() as usize).ok_or_else(|| missing("it has no address".to_owned()))?;
         let mut words = BTreeSet::new();
         for last in [false, true] {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -168,7 +169,8 @@ impl Replicas {
             self.known().take_in(found, Instant::now())?;
         }
         let mut known = self.known();
-        let address = known.next(Instant::now()).ok_or_else(|| format!("{} has no replicas", self.addresses.join(", ")))?;
+        let address =
+            known.next(Instant::now()).ok_or_else(|| format!("{} has no replicas", self.addresses.join(", ")))?;
         let client = match known.clients.get(&address) {
             Some(client) => client.clone(),
             None => {

@@ -55,9 +55,9 @@ impl Stored {
     pub(crate) async fn served(&self, options: Options) -> Served {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn ObjectStore> = Arc::<InMemory>::clone(&self.store);
-        let index = ItemIndex::open(&store, &version(), &self.model, directory.path(), options);
+        let index = ItemIndex::open(&store, &version(), &self.model, directory.path(), options).await.unwrap();
         // What is mapped stays readable without its name.
-        Served::new(Arc::new(self.model.clone())).with_items(index.await.unwrap())
+        Served::new(Arc::new(self.model.clone())).with_items(index)
     }
 
     /// The same as another version.

@@ -55,8 +55,7 @@ pub(super) fn retire(
         let Some(version) = version_of(&object.metadata) else { continue };
         let outdated = version == wanted && object.metadata.name.as_deref() != Some(config);
         // Pods of a template that is being replaced may still mount the one before.
-        let replaced = outdated
-            && fleet::of(context, wanted).is_some_and(|fleet| fleet.is_ready(fleet.desired()));
+        let replaced = outdated && fleet::of(context, wanted).is_some_and(|fleet| fleet.is_ready(fleet.desired()));
         if !kept.contains(version) || replaced {
             todo.delete(object);
         }

@@ -89,7 +89,10 @@ pub fn end(server: &Server, luck: &Luck<'_>) -> Result<(), String> {
         must!(server.all::<Deployment>().is_empty(), "Deployments stay without serving");
         must!(server.all::<HorizontalPodAutoscaler>().is_empty(), "autoscalers stay without serving");
         must!(server.get::<Service>(NAME).is_none(), "the Service stays without serving");
-        must!(!server.all::<Service>().keys().any(|name| name.contains("-of-")), "Services of shards stay without serving");
+        must!(
+            !server.all::<Service>().keys().any(|name| name.contains("-of-")),
+            "Services of shards stay without serving"
+        );
     }
     history(server, &job.spec, luck)
 }
