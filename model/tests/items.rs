@@ -129,8 +129,8 @@ async fn what_was_written_is_found_by_id_and_by_nearness() {
 
 #[tokio::test]
 async fn shards_hold_all_items_between_them_in_the_order_of_the_whole() {
-    let place = place();
     for texts in [false, true] {
+        let place = place();
         let (model, version, ..) = written(&place.store, texts).await;
         let open = async |shard: Shard| {
             let options = Options { tables: true, shard, ..Options::default() };

@@ -234,12 +234,12 @@ async fn a_silent_replica_takes_half_of_the_time_and_no_more() {
 #[tokio::test]
 async fn what_no_replica_asks_is_refused() {
     let songs = songs(2).await;
-    let shards = divided(&songs, 1.0, true, 2).await;
+    let shards = divided(&songs, 1.0, false, 2).await;
     let channel = Channel::from_shared(format!("http://{}", shards[1].grpc)).unwrap().connect().await.unwrap();
     let mut client = ItemShardsClient::new(channel);
     let error = client.find_item(FindItemRequest::default()).await.unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition);
-    let served = songs.served(options(1.0, true, 1, 2)).await;
+    let served = songs.served(options(1.0, false, 1, 2)).await;
     let shard = Some(ItemShard {
         model_version: "v3".to_owned(),
         content: served.items().unwrap().content().to_owned(),
