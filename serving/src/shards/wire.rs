@@ -19,7 +19,7 @@ pub(super) fn named(served: &Served, index: &ItemIndex, shard: Shard) -> ItemSha
 ///
 /// # Errors
 /// [`QueryError::OtherShard`] if they are not.
-pub(super) fn meant<'a>(served: &'a Served, asked: Option<ItemShard>) -> Result<&'a ItemIndex, QueryError> {
+pub(super) fn meant(served: &Served, asked: Option<ItemShard>) -> Result<&ItemIndex, QueryError> {
     let index = served.items().ok_or(QueryError::NoItems)?;
     let asked = asked.unwrap_or_default();
     if asked == named(served, index, index.shard()) {
