@@ -133,7 +133,7 @@ async fn shards_hold_all_items_between_them_in_the_order_of_the_whole() {
         let place = place();
         let (model, version, ..) = written(&place.store, texts).await;
         let open = async |shard: Shard| {
-            let options = Options { tables: true, shard, ..Options::default() };
+            let options = Options { shard, ..Options::default() };
             ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options).await.unwrap()
         };
         let whole = open(Shard::WHOLE).await;
@@ -143,7 +143,7 @@ async fn shards_hold_all_items_between_them_in_the_order_of_the_whole() {
         assert_eq!([400, 500], [shards[0].len(), shards[1].len()]);
         assert!(empty.is_empty() && empty.find("1").is_none() && empty.place(0, 0).is_none());
         let all = [&shards[0], &shards[1], &empty];
-        assert!(all.iter().all(|shard| shard.total() == ROWS as u64 && shard.offers_tables()));
+        assert!(all.iter().all(|shard| shard.total() == ROWS as u64 && !shard.offers_tables()));
         assert!(all.iter().all(|shard| shard.content() == whole.content() && shard.identity() == empty.identity()));
         assert_ne!(whole.identity(), empty.identity());
 

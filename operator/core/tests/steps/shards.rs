@@ -136,6 +136,21 @@ fn the_next_version_takes_over_once_all_its_shards_are_ready_and_the_one_before_
 }
 
 #[test]
+fn without_a_service_the_version_that_answers_whole_counts() {
+    let mut situation = divided();
+    all_ready(&mut situation, "v1-of-3", 3);
+    situation.change(|job| job.spec.seed = 1);
+    situation.rest();
+    situation.start_pod(2);
+    situation.end_run(2, &crate::situation::published("v2", 0.6));
+    situation.rest();
+    situation.replicas_ready("v2-of-3-0");
+    situation.observed.children.services.retain(|object| object.metadata.name.as_deref() != Some("songs"));
+    situation.rest();
+    assert_eq!(situation.selected(), "v1-of-3");
+}
+
+#[test]
 fn a_change_of_shards_is_a_move_of_the_traffic() {
     let mut situation = Situation::serving(&MANIFEST.replace("replicas: 2}", "replicas: 2, similarItems: true}"));
     assert_eq!(situation.selected(), "v1");
