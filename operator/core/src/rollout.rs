@@ -301,14 +301,13 @@ pub(crate) fn in_service<'a>(context: &Context<'a>) -> Option<&'a str> {
 
 /// The fleet of the newest version with replicas that answer; one that takes its steps is none yet, if there is another.
 fn newest_available<'a>(context: &Context<'a>) -> Option<&'a str> {
-    // A shard alone answers nothing.
+    let answering = context.children.deployments.iter().filter(|deployment| available(deployment) > 0);
+    // Some shards alone answer less than all of another version.
     let whole = |name: &str| fleet::of(context, name).is_some_and(|fleet| fleet.available() > 0);
-    let answers = |deployment: &&Deployment| version_of(&deployment.metadata).is_some_and(whole);
-    let answering = context.children.deployments.iter().filter(answers);
     let number = |name: &str| fleet::version(name).trim_start_matches('v').parse::<u64>().unwrap_or_default();
     let climbs = |deployment: &Deployment| Ledger::of(deployment).is_some_and(|ledger| ledger.stage != Stage::Passed);
     let versions = answering.filter_map(|deployment| Some((!climbs(deployment), version_of(&deployment.metadata)?)));
-    versions.max_by_key(|(done, version)| (*done, number(version))).map(|(_, version)| version)
+    versions.max_by_key(|(done, name)| (whole(name), *done, number(name))).map(|(_, name)| name)
 }
 
 fn named<'a, T: Child>(objects: &'a [T], name: &str) -> Option<&'a T> {

@@ -153,7 +153,7 @@ fn traffic(observed: &Observed, plan: &Plan) -> Result<(), String> {
             Action::Apply(Object::Service(service)) if service.metadata.name.as_deref() == Some(NAME) => {
                 let after = selected(service).ok_or("the Service selects no version")?;
                 let moved = before != Some(after);
-                let others = deployments.iter().any(|other| available(other) > 0 && version(other) != Some(after));
+                let others = deployments.iter().filter_map(version).any(|other| other != after && answers(other));
                 must!(!moved || answers(after) || !others, "the Service is pointed at {after}, where nothing answers");
             }
             Action::Delete(deletion)
