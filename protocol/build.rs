@@ -3,6 +3,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 const COORDINATION: &str = "coterie/internal/v1/coordination.proto";
+const SHARDS: &str = "coterie/internal/v1/shards.proto";
 const QUERY: &str = "coterie/v1/query.proto";
 const INFERENCE: &str = "inference/inference.proto";
 
@@ -12,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".coterie.internal.v1.Chunk.data")
         .bytes(".coterie.internal.v1.Fragment.data")
         .bytes(".coterie.v1.Vectors.data")
-        .compile_fds(protox::compile([COORDINATION, QUERY], ["proto"])?)?;
+        .compile_fds(protox::compile([COORDINATION, SHARDS, QUERY], ["proto"])?)?;
     tonic_prost_build::configure()
         .bytes(".inference.ModelInferRequest.raw_input_contents")
         .bytes(".inference.ModelInferResponse.raw_output_contents")

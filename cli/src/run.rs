@@ -10,6 +10,7 @@ use coterie_crds::{
     resolved::{Output, ResolvedJob},
     run::RELAY_FROM_BYTES,
 };
+use coterie_model::items::Shard;
 use coterie_serving::Settings;
 use coterie_worker::{
     publish::summary::Summary,
@@ -90,9 +91,9 @@ impl Run {
                     .map_err(|error| Failure::transient(format!("make a directory for the item index: {error}")))?;
                 runtime.block_on(async {
                     let loaded = serve::load(&summary.model_uri, &store).await?;
-                    let served =
-                        serve::served(loaded, items, directory.as_ref().map(|made| made.path()), self.quiet).await?;
-                    serve::serve(served, None, Some(address), None, Settings::default(), self.quiet).await
+                    let directory = directory.as_ref().map(|made| made.path());
+                    let served = serve::served(loaded, items, Shard::WHOLE, directory, self.quiet).await?;
+                    serve::serve(served, (None, None), Some(address), None, Settings::default(), self.quiet).await
                 })
             }
             None => Ok(()),

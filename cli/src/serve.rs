@@ -15,7 +15,7 @@ use coterie_crds::{
 use coterie_data::{ErrorClass, store::Location};
 use coterie_model::{
     Model,
-    items::{ItemIndex, Options},
+    items::{ItemIndex, Options, Shard},
 };
 use coterie_serving::{CacheSettings, Listeners, Server, Settings, SharedSettings, query::Served};
 use tokio::net::TcpListener;
@@ -26,6 +26,9 @@ use crate::{Failure, signals, size, store::StoreOptions};
 const PATIENCE: Duration = Duration::from_secs(300);
 /// First pause between two attempts, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+
+/// What stands for the number of a shard in an address.
+const SHARD: &str = "{shard}";
 
 /// Serve a trained model: assignments, nearest clusters, statistics, health, metrics.
 #[derive(Args)]
@@ -55,6 +58,14 @@ pub(crate) struct Serve {
     /// Build hash tables over the items, which find them faster where clusters are few and large.
     #[arg(long, requires = "items_directory")]
     tables: bool,
+    /// The shard of the items that this replica holds, counted from 0, and how many there are: where one replica has no room for all items,
+    /// several hold a shard each.
+    #[arg(long, value_name = "NUMBER/SHARDS", requires_all = ["items_directory", "peers"])]
+    shard: Option<Shard>,
+    /// Where the replicas of each shard answer gRPC, with {shard} in place of its number, as in songs-{shard}:8081; a name may stand for
+    /// several replicas, and several may be given with commas between.
+    #[arg(long, value_name = "HOST:PORT", requires = "shard", value_delimiter = ',', value_parser = peer)]
+    peers: Vec<String>,
     #[command(flatten)]
     cache: CacheOptions,
     #[command(flatten)]
@@ -114,6 +125,8 @@ impl Serve {
         let settings = Settings { drain_delay: self.drain_delay, cache: self.cache.settings(), ..Settings::default() };
         let (http, grpc) = (self.http, self.grpc);
         let directory = self.items_directory;
+        let shard = self.shard.unwrap_or_default();
+        let peers = (!shard.is_whole()).then(|| addresses(&self.peers, shard.of()));
         let asked = directory.is_some().then_some(Items { recall: self.recall, tables: self.tables });
         runtime()?.block_on(async {
             let load = async {
@@ -132,14 +145,14 @@ impl Serve {
                         return Err(Failure::usage("no model to serve; give --model URI or --serve-config FILE"));
                     }
                 };
-                Ok((served(loaded, items, directory.as_deref(), false).await?, shadow, cache))
+                Ok((served(loaded, items, shard, directory.as_deref(), false).await?, shadow, cache))
             };
             let (served, shadow, cache) = tokio::select! {
                 loaded = load => loaded?,
                 () = signals::asked() => return Ok(()),
             };
             let cache = cache.map_or(settings.cache, cache_settings);
-            serve(served, shadow, http, grpc, Settings { cache, ..settings }, false).await
+            serve(served, (shadow, peers), http, grpc, Settings { cache, ..settings }, false).await
         })
     }
 }
@@ -158,10 +171,11 @@ pub(crate) struct Loaded {
     location: Location,
 }
 
-/// The model made ready to be served, with its items where they are asked for.
+/// The model made ready to be served, with a shard of its items where they are asked for.
 pub(crate) async fn served(
     loaded: Loaded,
     items: Option<Items>,
+    shard: Shard,
     directory: Option<&Path>,
     quiet: bool,
 ) -> Result<Served, Failure> {
@@ -170,13 +184,13 @@ pub(crate) async fn served(
     if !quiet {
         eprintln!("preparing the items of {} {}", model.name, model.version);
     }
-    let options = Options { recall: items.recall, tables: items.tables };
+    let options = Options { recall: items.recall, tables: items.tables, shard };
     let (place, directory) = (location.clone(), directory.to_owned());
     let handle = tokio::runtime::Handle::current();
     // It computes for seconds: other tasks go on meanwhile.
     let opened = tokio::task::spawn_blocking(move || {
         let begun = std::time::Instant::now();
-        let index = handle.block_on(ItemIndex::open(place.store.as_ref(), &place.path, &model, &directory, options));
+        let index = handle.block_on(ItemIndex::open(&place.store, &place.path, &model, &directory, options));
         tracing::info!(seconds = begun.elapsed().as_secs_f64(), "item index opened");
         (index, model)
     });
@@ -246,10 +260,10 @@ async fn load_shadow(config: &ShadowConfig) -> Option<Arc<Model>> {
     loaded.inspect_err(|failure| tracing::warn!(uri, %failure, "nothing to compare with could be loaded")).ok()
 }
 
-/// Serves a model until asked to stop, compared with another if there is one.
+/// Serves a model until asked to stop, compared with another if there is one, beside the replicas of other shards if there are any.
 pub(crate) async fn serve(
     served: Served,
-    shadow: Option<Arc<Model>>,
+    (shadow, peers): (Option<Arc<Model>>, Option<Vec<Vec<String>>>),
     http: Option<SocketAddr>,
     grpc: Option<SocketAddr>,
     settings: Settings,
@@ -259,6 +273,9 @@ pub(crate) async fn serve(
     let mut server = Server::new(served, settings);
     if let Some(shadow) = shadow {
         server = server.with_shadow(shadow);
+    }
+    if let Some(peers) = peers {
+        server = server.with_peers(peers);
     }
     let listeners = Listeners { http: listen(http).await?, grpc: listen(grpc).await? };
     if !quiet {
@@ -291,6 +308,24 @@ fn host_and_port(text: &str) -> Result<(String, u16), String> {
     }
 }
 
+/// An address with the shard's number left open.
+fn peer(text: &str) -> Result<String, String> {
+    host_and_port(&text.replace(SHARD, "0"))?;
+    if text.contains(SHARD) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} is the same for every shard; write {SHARD} in place of its number, as in songs-{SHARD}:8081"
+        ))
+    }
+}
+
+/// The addresses of the replicas of each of so many shards.
+fn addresses(peers: &[String], shards: u32) -> Vec<Vec<String>> {
+    let of = |number: u32| peers.iter().map(|peer| peer.replace(SHARD, &number.to_string())).collect();
+    (0..shards).map(of).collect()
+}
+
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
@@ -309,6 +344,21 @@ async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Fail
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_one_for_each_shard() {
+        let peers = ["songs-{shard}.music.svc:8081", "10.0.0.7:808{shard}"].map(|text| peer(text).unwrap());
+        assert_eq!(
+            addresses(&peers, 2),
+            [["songs-0.music.svc:8081", "10.0.0.7:8080"], ["songs-1.music.svc:8081", "10.0.0.7:8081"]]
+        );
+        for (wrong, words) in
+            [("songs:8081", "in place of its number"), ("songs-{shard}", "host and a port"), ("", "host")]
+        {
+            let error = peer(wrong).unwrap_err();
+            assert!(error.contains(words), "{wrong}: {error}");
+        }
+    }
 
     #[test]
     fn durations_have_units() {

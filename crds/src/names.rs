@@ -15,8 +15,11 @@ pub mod label {
     pub const TRAINING: &str = "training";
     /// Value of [`COMPONENT`] for serving replicas.
     pub const SERVING: &str = "serving";
-    /// Model version, `v<N>`. On everything that serves one version, and in the selector of the Service that takes traffic.
+    /// Model version, `v<N>`, or `v<N>-of-<shards>` where the similar items are divided. On everything that serves one version, and in the
+    /// selector of the Service that takes traffic.
     pub const MODEL_VERSION: &str = "coterie.dev/model-version";
+    /// Number of a shard of the similar items, from 0. On what serves one shard only.
+    pub const SHARD: &str = "coterie.dev/shard";
     /// [`crate::names::MANAGER`] on every child.
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     /// The name of the application, on every child.

@@ -303,10 +303,11 @@ pub struct ServingStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate_version: Option<String>,
 
-    /// replicas is the number of pods asked for.
+    /// replicas is the number of pods asked for, where similar items are divided of each shard.
     pub replicas: i32,
 
-    /// readyReplicas is the number of pods that answer with the version in service.
+    /// readyReplicas is the number of pods that answer with the version in service, where similar items are divided of the shard with the
+    /// fewest.
     pub ready_replicas: i32,
 
     /// address is where queries go inside the cluster, `http://<job>.<namespace>.svc:8080`.

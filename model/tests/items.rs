@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use coterie_algorithms::lists::{Breadth, Searcher};
 use coterie_algorithms::lsh::brute_force;
-use coterie_model::items::{ItemIndex, Items, ItemsError, Options, PartWriter, TablesSearcher, part_name};
+use coterie_model::items::{ItemIndex, Items, ItemsError, Options, PartWriter, Shard, TablesSearcher, part_name};
 use coterie_model::{Model, RowId, version_path};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -69,6 +69,12 @@ struct Place {
     cache: std::path::PathBuf,
 }
 
+impl Place {
+    fn dynamic(&self) -> Arc<dyn ObjectStore> {
+        Arc::<LocalFileSystem>::clone(&self.store)
+    }
+}
+
 fn place() -> Place {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(LocalFileSystem::new_with_prefix(directory.path()).unwrap());
@@ -87,8 +93,8 @@ async fn what_was_written_is_found_by_id_and_by_nearness() {
         let (model, version, values, clusters) = written(&place.store, texts).await;
         let read = coterie_model::read(place.store.as_ref(), &version).await.unwrap();
         assert_eq!(read.items, model.items);
-        let options = Options { recall: 0.9, tables: true };
-        let index = ItemIndex::open(place.store.as_ref(), &version, &read, &place.cache, options).await.unwrap();
+        let options = Options { recall: 0.9, tables: true, ..Options::default() };
+        let index = ItemIndex::open(&place.dynamic(), &version, &read, &place.cache, options).await.unwrap();
         assert_eq!(index.len(), ROWS);
         let lists = index.lists(&read.centroids).unwrap();
         for row in 0..ROWS {
@@ -122,11 +128,81 @@ async fn what_was_written_is_found_by_id_and_by_nearness() {
 }
 
 #[tokio::test]
+async fn shards_hold_all_items_between_them_in_the_order_of_the_whole() {
+    for texts in [false, true] {
+        let place = place();
+        let (model, version, ..) = written(&place.store, texts).await;
+        let open = async |shard: Shard| {
+            let options = Options { shard, ..Options::default() };
+            ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options).await.unwrap()
+        };
+        let whole = open(Shard::WHOLE).await;
+        let shards = [open(Shard::new(0, 3).unwrap()).await, open(Shard::new(1, 3).unwrap()).await];
+        // There are two parts only.
+        let empty = open(Shard::new(2, 3).unwrap()).await;
+        assert_eq!([400, 500], [shards[0].len(), shards[1].len()]);
+        assert!(empty.is_empty() && empty.find("1").is_none() && empty.place(0, 0).is_none());
+        let all = [&shards[0], &shards[1], &empty];
+        assert!(all.iter().all(|shard| shard.total() == ROWS as u64 && !shard.offers_tables()));
+        assert!(all.iter().all(|shard| shard.content() == whole.content() && shard.identity() == empty.identity()));
+        assert_ne!(whole.identity(), empty.identity());
+
+        // Cluster by cluster, those of the shards lie between each other as in the whole.
+        let lists = whole.lists(&model.centroids).unwrap();
+        let mut merged: Vec<(usize, u64, RowId, Vec<f32>)> = Vec::new();
+        for shard in &shards {
+            let lists = shard.lists(&model.centroids).unwrap();
+            for place in 0..shard.len() as u32 {
+                let cluster = lists.cluster_of(place as usize);
+                let ordinal = shard.ordinal(place);
+                assert_eq!(shard.place(cluster as u32, ordinal), Some(place));
+                merged.push((cluster, ordinal, shard.id(place), lists.row(place as usize).to_vec()));
+            }
+        }
+        merged.sort_by_key(|(cluster, ordinal, ..)| (*cluster, *ordinal));
+        for (place, (cluster, ordinal, id, row)) in merged.iter().enumerate() {
+            assert_eq!((&whole.id(place as u32), lists.row(place)), (id, &row[..]));
+            assert_eq!(lists.cluster_of(place), *cluster);
+            let elsewhere = all.iter().filter(|shard| shard.place(*cluster as u32, *ordinal).is_some());
+            assert_eq!(elsewhere.count(), 1);
+        }
+        // Files of their own, which are there the next time.
+        let count = files(&place.cache).len();
+        open(Shard::new(1, 3).unwrap()).await;
+        assert_eq!(files(&place.cache).len(), count);
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_a_shard_that_changed_is_refused() {
+    let place = place();
+    let (model, version, ..) = written(&place.store, false).await;
+    let part = version.clone().join("items").join(part_name(1));
+    let whole = place.store.get(&part).await.unwrap().bytes().await.unwrap();
+    let options = Options { shard: Shard::new(1, 2).unwrap(), ..Options::default() };
+    let open = async || ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options).await;
+    for bytes in [whole[..whole.len() - 1].to_vec(), Vec::new(), vec![7; whole.len()]] {
+        place.store.put(&part, PutPayload::from(bytes)).await.unwrap();
+        assert!(open().await.unwrap_err().to_string().contains("part-00001.parquet"));
+    }
+    let mut changed = whole.to_vec();
+    changed[100] ^= 4;
+    place.store.put(&part, PutPayload::from(changed)).await.unwrap();
+    assert!(matches!(open().await, Err(ItemsError::Damaged { .. })));
+    place.store.delete(&part).await.unwrap();
+    assert!(matches!(open().await, Err(ItemsError::Store { .. })));
+    // The other shard does without it.
+    let other = Options { shard: Shard::new(0, 2).unwrap(), ..Options::default() };
+    let index = ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, other).await.unwrap();
+    assert_eq!(index.len(), 400);
+}
+
+#[tokio::test]
 async fn an_index_that_is_there_is_taken_and_a_damaged_one_made_again() {
     let place = place();
     let (model, version, ..) = written(&place.store, true).await;
     let options = Options::default();
-    let open = async || ItemIndex::open(place.store.as_ref(), &version, &model, &place.cache, options).await.unwrap();
+    let open = async || ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options).await.unwrap();
     open().await;
     let [file] = &files(&place.cache)[..] else { panic!("one file is left behind: {:?}", files(&place.cache)) };
     let whole = std::fs::read(file).unwrap();
@@ -170,7 +246,7 @@ async fn parts_that_are_not_those_of_the_manifest_are_refused() {
     let whole = place.store.get(&part).await.unwrap().bytes().await.unwrap();
     let open = async |model: &Model| {
         let options = Options::default();
-        let error = ItemIndex::open(place.store.as_ref(), &version, model, &place.cache, options).await.unwrap_err();
+        let error = ItemIndex::open(&place.dynamic(), &version, model, &place.cache, options).await.unwrap_err();
         assert!(files(&place.cache).is_empty(), "{error}: something was left behind");
         error
     };
@@ -206,7 +282,7 @@ async fn parts_that_are_not_those_of_the_manifest_are_refused() {
     refused(texts, &[0; 2], 2, "500 rows").await;
 
     let none = Model { items: None, ..model.clone() };
-    let error = ItemIndex::open(place.store.as_ref(), &version, &none, &place.cache, Options::default()).await;
+    let error = ItemIndex::open(&place.dynamic(), &version, &none, &place.cache, Options::default()).await;
     assert!(matches!(error, Err(ItemsError::None { .. })));
 }
 

@@ -6,7 +6,7 @@
 mod bounded;
 pub mod identity;
 
-/// Coordination between the coordinator and the workers of one run.
+/// Coordination between the coordinator and the workers of one run, and between serving replicas that share the items of a model.
 pub mod internal {
     #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
     tonic::include_proto!("coterie.internal.v1");

@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::query::{self, Assignment, Matrix, Method, Neighbour, QueryError, Served, Similar, SimilarItem};
 use crate::settings::Settings;
 use crate::shadow::Shadow;
+use crate::shards::{self, Peers};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -20,19 +21,35 @@ pub(crate) struct App {
     pub(crate) hot: Arc<Hot>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admission: Admission,
+    /// For what other replicas ask: what waits for them here must not keep out what they wait for.
+    pub(crate) peer_admission: Admission,
     pub(crate) compute: Compute,
     cache: Cache,
     /// One permit for each stream that may be open.
     pub(crate) streams: Arc<Semaphore>,
     /// What answers are compared with, if they are.
     pub(crate) shadow: Option<Shadow>,
+    /// The replicas of the shards of the items, where those are divided.
+    pub(crate) peers: Option<Peers>,
     ready: AtomicBool,
 }
 
 impl App {
-    pub(crate) fn new(settings: Settings, hot: Arc<Hot>, metrics: Arc<Metrics>, shadow: Option<Shadow>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        hot: Arc<Hot>,
+        metrics: Arc<Metrics>,
+        shadow: Option<Shadow>,
+        peers: Option<Peers>,
+    ) -> Self {
+        let admission = |times: usize| {
+            let most = |count: usize| count.saturating_mul(times);
+            Admission::new(most(settings.max_arriving), most(settings.max_in_flight), settings.max_bytes_in_flight)
+        };
+        let others = peers.as_ref().map_or(0, |peers| peers.shards().saturating_sub(1));
         Self {
-            admission: Admission::new(settings.max_arriving, settings.max_in_flight, settings.max_bytes_in_flight),
+            admission: admission(1),
+            peer_admission: admission(others as usize),
             compute: Compute::new(settings.compute_threads),
             cache: Cache::new(&settings.cache, Arc::clone(&metrics)),
             streams: Arc::new(Semaphore::new(settings.max_streams)),
@@ -40,6 +57,7 @@ impl App {
             hot,
             metrics,
             shadow,
+            peers,
             ready: AtomicBool::new(false),
         }
     }
@@ -114,15 +132,21 @@ impl App {
         }
     }
 
-    /// The items similar to what is asked for, and how they were found.
+    /// The items similar to what is asked for, and how they were found. Other shards are waited for until `deadline`.
     pub(crate) async fn similar(
         &self,
         served: &Arc<Served>,
         question: Similar,
+        deadline: Instant,
     ) -> Result<(Method, Vec<SimilarItem>), QueryError> {
         let key = Key::similar(served.identity(), &question, query::method(served, &question)?);
+        let divided = served.items().is_some_and(|index| !index.shard().is_whole());
         let compute = async {
-            let (method, items) = self.compute.similar(served, question).await?;
+            let (method, items) = if divided {
+                shards::similar(self, served, question, deadline).await?
+            } else {
+                self.compute.similar(served, question).await?
+            };
             Ok(Answer::Similar(method, items))
         };
         match &*self.cache.answer(key, compute).await? {

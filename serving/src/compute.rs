@@ -6,7 +6,9 @@
 //! asks for only a few at a time, so pieces of several batches take turns, and a request whose caller is gone stops at the
 //! next piece.
 
-use crate::query::{self, Assignment, Map, Matrix, Method, Neighbour, QueryError, Served, Similar, SimilarItem};
+use crate::query::{
+    self, Assignment, Found, Map, Matrix, Method, Neighbour, QueryError, Search, Served, Similar, SimilarItem,
+};
 use futures::{StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -115,6 +117,15 @@ impl Compute {
             self.offload(move || query::similar(&served, &question)).await?
         };
         Ok((method, found?))
+    }
+
+    /// The items held here that are nearest to what is asked of all shards.
+    pub(crate) async fn part(&self, served: &Arc<Served>, search: Search) -> Result<Vec<Found>, QueryError> {
+        if query::similar_cost(served, search.method) <= AT_ONCE {
+            return query::part(served, &search);
+        }
+        let served = Arc::clone(served);
+        self.offload(move || query::part(&served, &search)).await?
     }
 
     /// The tree over the clusters, and the group of each where it is cut into some.

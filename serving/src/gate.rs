@@ -8,13 +8,13 @@ use crate::query::QueryError;
 use crate::{outgoing, rest, status};
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::{Code, Status};
 
 /// The gate of one protocol.
@@ -24,13 +24,23 @@ pub(crate) struct Gate {
     pub(crate) protocol: Protocol,
 }
 
+/// When the answer to a request must be there. In the request's extensions.
+#[derive(Clone, Copy, Debug)]
+struct Deadline(Instant);
+
+/// When the answer to a request with these extensions must be there.
+pub(crate) fn deadline(extensions: &Extensions, app: &App) -> Instant {
+    extensions.get().map_or_else(|| Instant::now() + app.settings.request_timeout, |Deadline(time)| *time)
+}
+
 /// Lets a request through.
 pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let Gate { app, protocol } = gate;
     let endpoint = Endpoint::of(protocol, request.uri().path());
     let record = app.metrics.begin(protocol, endpoint);
     let mut response = if endpoint.is_query() {
-        match app.admission.enter() {
+        let admission = if endpoint.is_for_peers() { &app.peer_admission } else { &app.admission };
+        match admission.enter() {
             Ok(slot) => answer(&app, protocol, &slot, request, next).await,
             Err(error) => protocol.refuse(&error),
         }
@@ -51,7 +61,8 @@ async fn answer(app: &App, protocol: Protocol, slot: &Slot, request: Request, ne
         Protocol::Http => limit,
         Protocol::Grpc => caller_deadline(request.headers()).map_or(limit, |deadline| deadline.min(limit)),
     };
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    head.extensions.insert(Deadline(Instant::now() + deadline));
     let request = match slot.charge(body, protocol.body_error()) {
         Ok(body) => Request::from_parts(head, Body::new(body)),
         Err(error) => return protocol.refuse(&error),

@@ -11,8 +11,9 @@ use crate::query::{
     self, ClusterView, Like, Map, MapItem, Matrix, Method, Page, Place, QueryError, Recent, Similar, signed,
 };
 use crate::reflection;
+use crate::shards;
 use crate::status;
-use coterie_model::items::ItemTables;
+use coterie_model::items::{ItemIndex, ItemTables};
 use coterie_model::{DistancePercentiles, RowId};
 use coterie_protocol::query::query_server::{Query, QueryServer};
 use coterie_protocol::query::{
@@ -53,8 +54,9 @@ pub(crate) async fn router(app: Arc<App>, stop: watch::Receiver<bool>) -> (axum:
     let gate = Gate { app: Arc::clone(&app), protocol: Protocol::Grpc };
     let query =
         QueryServer::new(Service { app: Arc::clone(&app), stop: stop.clone() }).max_decoding_message_size(limit);
+    let shards = shards::service(Arc::clone(&app)).max_decoding_message_size(limit);
     let inference = oip::grpc::service(app).max_decoding_message_size(limit);
-    let routes = Routes::new(health_service).add_service(query).add_service(inference);
+    let routes = Routes::new(health_service).add_service(query).add_service(inference).add_service(shards);
     let router = reflection::add(routes)
         .into_axum_router()
         .layer(axum::middleware::from_fn_with_state(stop, reflection::end_with_server))
@@ -105,7 +107,11 @@ impl Service {
         Ok(NearestClustersResponse { clusters, model_version: served.version().to_owned() })
     }
 
-    async fn answer_similar(&self, request: SimilarItemsRequest) -> Result<SimilarItemsResponse, QueryError> {
+    async fn answer_similar(
+        &self,
+        request: SimilarItemsRequest,
+        deadline: Instant,
+    ) -> Result<SimilarItemsResponse, QueryError> {
         let how = request.method();
         let SimilarItemsRequest { id, vector, count, cluster, method: _, model_version } = request;
         let served = self.app.served(&model_version)?;
@@ -123,7 +129,7 @@ impl Service {
             SearchMethod::Exact => Some(Method::Exact),
         };
         let question = Similar { like, count: (count != 0).then_some(count), cluster: cluster.map(i64::from), method };
-        let (method, items) = self.app.similar(&served, question).await?;
+        let (method, items) = self.app.similar(&served, question, deadline).await?;
         let method = match method {
             Method::Lists => SearchMethod::Lists,
             Method::Tables => SearchMethod::Tables,
@@ -225,7 +231,7 @@ impl Service {
             calinski_harabasz: metrics.calinski_harabasz,
             ari: metrics.ari,
             nmi: metrics.nmi,
-            items: items.map(|items| items.len() as u64),
+            items: items.map(ItemIndex::total),
             item_lists: items.map(|items| count(items.breadth().lists)),
             item_tables: items.map(|items| count(items.tables().map_or(0, ItemTables::count))),
         }
@@ -266,7 +272,8 @@ impl Query for Service {
         &self,
         request: Request<SimilarItemsRequest>,
     ) -> Result<Response<SimilarItemsResponse>, Status> {
-        reply(self.answer_similar(request.into_inner()).await)
+        let deadline = gate::deadline(request.extensions(), &self.app);
+        reply(self.answer_similar(request.into_inner(), deadline).await)
     }
 
     async fn list_clusters(

@@ -16,6 +16,7 @@
 //!   -> gate (metrics, admission, deadline)      the same for both protocols
 //!     -> rest, grpc or oip (parse, spell the answer)
 //!       -> cache (answers that take long, once computed)
+//!       -> shards (where items are divided: the other replicas' share of the answer)
 //!       -> compute (small work at once, large work in fair pieces off the async threads)
 //!         -> query (pure)
 //! ```
@@ -57,6 +58,7 @@ mod rest;
 mod server;
 mod settings;
 mod shadow;
+mod shards;
 mod status;
 mod traffic;
 

@@ -35,6 +35,8 @@ pub(crate) enum Endpoint {
     AssignStream,
     NearestClusters,
     SimilarItems,
+    /// What another replica asks of the items here.
+    ItemShard,
     ListClusters,
     GetCluster,
     Dendrogram,
@@ -213,7 +215,7 @@ impl Drop for InFlight<'_> {
         let code = code.take().unwrap_or_else(|| "cancelled".to_owned());
         let time = begun.elapsed();
         metrics.in_flight.dec();
-        if endpoint.is_query() {
+        if endpoint.is_query() && !endpoint.is_for_peers() {
             metrics.traffic.count(&code, time);
         }
         metrics.requests.get_or_create(&RequestLabels { protocol, endpoint, code }).inc();
@@ -255,6 +257,7 @@ impl Endpoint {
                 Some(("/coterie.v1.Query", "GetDendrogram")) => Self::Dendrogram,
                 Some(("/coterie.v1.Query", "GetMap")) => Self::Map,
                 Some(("/coterie.v1.Query", "GetModel")) => Self::GetModel,
+                Some(("/coterie.internal.v1.ItemShards", _)) => Self::ItemShard,
                 Some(("/inference.GRPCInferenceService", "ModelInfer")) => Self::Infer,
                 Some(("/inference.GRPCInferenceService", "ModelMetadata")) => Self::ModelMetadata,
                 Some(("/inference.GRPCInferenceService", "ServerMetadata")) => Self::ServerMetadata,
@@ -285,6 +288,7 @@ impl Endpoint {
             | Self::AssignBatch
             | Self::NearestClusters
             | Self::SimilarItems
+            | Self::ItemShard
             | Self::ListClusters
             | Self::GetCluster
             | Self::Dendrogram
@@ -304,6 +308,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether other replicas ask it, on behalf of a caller whose question they count.
+    pub(crate) fn is_for_peers(self) -> bool {
+        self == Self::ItemShard
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Assign => "assign",
@@ -311,6 +320,7 @@ impl Endpoint {
             Self::AssignStream => "assign_stream",
             Self::NearestClusters => "nearest_clusters",
             Self::SimilarItems => "similar_items",
+            Self::ItemShard => "item_shard",
             Self::ListClusters => "list_clusters",
             Self::GetCluster => "get_cluster",
             Self::Dendrogram => "dendrogram",

@@ -8,6 +8,7 @@ mod clusters;
 mod error;
 mod map;
 mod matrix;
+mod part;
 mod shares;
 mod similar;
 mod tree;
@@ -17,9 +18,11 @@ pub use error::QueryError;
 pub use map::{Map, MapItem, Place, map};
 pub use matrix::Matrix;
 pub(crate) use matrix::check_dimension;
+pub(crate) use part::{Found, merge, part};
 pub use shares::Recent;
 pub(crate) use shares::Shares;
 pub use similar::{DEFAULT_ITEMS, Like, MOST_ITEMS, Method, Similar, SimilarItem, method, similar, similar_cost};
+pub(crate) use similar::{ItemPlace, Search, asked, find};
 pub use tree::{cut, dendrogram};
 
 use coterie_algorithms::features::Axes;
@@ -281,16 +284,13 @@ fn features(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result<V
     }
     let mut features = Vec::new();
     model.pipeline.apply(rows, &mut features);
-    let reach = MAX_REACH / served.longest;
     let d = model.dimension();
     // No row is longer than one whose values are all as large as the largest.
-    if f64::from(largest(&features)) * (d as f64).sqrt() <= reach * (1.0 - 1e-9) {
+    if f64::from(largest(&features)) * (d as f64).sqrt() <= MAX_REACH / served.longest * (1.0 - 1e-9) {
         return Ok(features);
     }
     for (row, values) in features.chunks_exact(d).enumerate() {
-        // An overflow in the pipeline has made the length infinite or NaN.
-        let within = length(values) <= reach;
-        if !within {
+        if !within_reach(served, values) {
             return Err(QueryError::TooFar { row: place(row) });
         }
     }
@@ -301,6 +301,11 @@ fn features(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result<V
 /// many at a time.
 fn largest(values: &[f32]) -> f32 {
     f32::from_bits(values.iter().fold(0, |most: u32, value| most.max(value.abs().to_bits())))
+}
+
+/// Whether distances from a row in feature space are numbers. An overflow in the pipeline has made its length infinite or NaN.
+fn within_reach(served: &Served, row: &[f32]) -> bool {
+    length(row) <= MAX_REACH / served.longest
 }
 
 fn length(values: &[f32]) -> f64 {

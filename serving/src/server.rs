@@ -9,6 +9,7 @@ use crate::query::Served;
 use crate::rest;
 use crate::settings::Settings;
 use crate::shadow::Shadow;
+use crate::shards::Peers;
 use coterie_model::Model;
 use std::future::Future;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub struct Server {
     hot: Arc<Hot>,
     metrics: Arc<Metrics>,
     shadow: Option<Shadow>,
+    peers: Option<Peers>,
 }
 
 /// Serves `model` on `listeners` until `shutdown` completes and the requests in flight are answered, with default
@@ -76,7 +78,7 @@ impl Server {
         let served = Arc::new(model.into());
         let metrics = Arc::new(Metrics::new());
         metrics.set_model(&served);
-        Self { settings, hot: Arc::new(Hot::new(served)), metrics, shadow: None }
+        Self { settings, hot: Arc::new(Hot::new(served)), metrics, shadow: None, peers: None }
     }
 
     /// Compares a sample of the answers with those of another model, after they were given; `GET /v1/traffic` tells the result. A model of another
@@ -100,6 +102,15 @@ impl Server {
         self
     }
 
+    /// Tells where the replicas of the shards are, for a model whose items are divided ([`coterie_model::items::Shard`]): of each shard, in
+    /// order, the addresses of its replicas' gRPC as `host:port`. A name may stand for several replicas. Those of the server's own shard are
+    /// not asked.
+    #[must_use]
+    pub fn with_peers(mut self, addresses: Vec<Vec<String>>) -> Self {
+        self.peers = Some(Peers::new(addresses));
+        self
+    }
+
     /// A handle to replace the model while the server runs.
     pub fn handle(&self) -> Handle {
         Handle::new(Arc::clone(&self.hot), Arc::clone(&self.metrics))
@@ -116,13 +127,13 @@ impl Server {
     /// # Errors
     /// [`ServeError`] when there is no listener, or on a defect.
     pub async fn run(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let Self { settings, hot, metrics, shadow } = self;
+        let Self { settings, hot, metrics, shadow, peers } = self;
         let Listeners { http, grpc } = listeners;
         if http.is_none() && grpc.is_none() {
             return Err(ServeError::NoListener);
         }
         let drain_delay = settings.drain_delay;
-        let app = Arc::new(App::new(settings.clone(), hot, metrics, shadow));
+        let app = Arc::new(App::new(settings.clone(), hot, metrics, shadow, peers));
         let (stop, stopped) = watch::channel(false);
         let (grpc_router, mut health) = grpc::router(Arc::clone(&app), stopped.clone()).await;
         app.set_ready(true);

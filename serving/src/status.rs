@@ -39,7 +39,10 @@ pub(crate) fn codes(error: &QueryError) -> (StatusCode, Code) {
         QueryError::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
         QueryError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded),
         QueryError::Overloaded => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
-        QueryError::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+        QueryError::OtherShard { .. } => (StatusCode::CONFLICT, Code::FailedPrecondition),
+        QueryError::ShuttingDown | QueryError::ShardMissing { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
+        }
         QueryError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
     }
 }

@@ -198,7 +198,7 @@ async fn bodies_without_end_are_refused() {
 #[tokio::test]
 async fn deep_nesting_is_refused_everywhere() {
     let watch = Watch::begin().await;
-    let options = Options { recall: 0.9, tables: false };
+    let options = Options { recall: 0.9, ..Options::default() };
     let served = with_items(models::songs(), &[0.0, 0.0, 0.5, 0.0, 3.0, 1.0, 0.0, -4.0], options).await;
     let server = start_served(served, Settings::default()).await;
     let paths = ["/v1/assign", "/v1/nearest-clusters", "/v1/similar-items", "/v2/models/songs/infer"];

@@ -54,7 +54,7 @@ impl Drop for Redis {
 /// A replica, with or without a memory of its own.
 async fn replica(port: Option<u16>, bytes: u64) -> Running {
     let rows: Vec<f32> = (0..4000).map(|i| (i * 37 % 4001) as f32 / 1000.0).collect();
-    let served = with_items(models::songs(), &rows, Options { recall: 1.0, tables: false }).await;
+    let served = with_items(models::songs(), &rows, Options { recall: 1.0, ..Options::default() }).await;
     let shared = port.map(|port| SharedSettings {
         host: "127.0.0.1".to_owned(),
         port,

@@ -33,7 +33,7 @@ fn runtime() -> Runtime {
 }
 
 async fn songs_with_items() -> Running {
-    let options = Options { recall: 0.9, tables: true };
+    let options = Options { recall: 0.9, tables: true, ..Options::default() };
     let served = with_items(models::songs(), &[0.0, 0.0, 0.5, 0.0, 3.0, 1.0, 0.0, -4.0], options).await;
     start_served(served, Settings::default()).await
 }

@@ -16,7 +16,7 @@ use tonic::Code;
 const ROWS: [f32; 16] = [0.0, 0.0, 0.5, 0.0, 3.0, 0.0, 3.0, 1.0, 0.0, -4.0, 0.0, -3.0, 1.0, 0.0, 0.0, 0.25];
 
 async fn songs() -> Running {
-    let served = with_items(models::songs(), &ROWS, Options { recall: 1.0, tables: false }).await;
+    let served = with_items(models::songs(), &ROWS, Options { recall: 1.0, ..Options::default() }).await;
     start_served(served, Settings::default()).await
 }
 
@@ -117,7 +117,7 @@ async fn methods_keep_their_promise() {
             centroid.into_iter().zip(noise).map(|(c, x)| c + 0.6 * x).collect::<Vec<f32>>()
         })
         .collect();
-    let served = with_items(model, &rows, Options { recall: 0.9, tables: true }).await;
+    let served = with_items(model, &rows, Options { recall: 0.9, tables: true, ..Options::default() }).await;
     let ask = |row: usize, method: Method| {
         let question =
             Similar { like: Like::Item((100 + row).to_string()), count: None, cluster: None, method: Some(method) };

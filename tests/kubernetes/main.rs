@@ -26,3 +26,4 @@ mod replicas;
 mod retrain;
 mod schedule;
 mod security;
+mod shards;

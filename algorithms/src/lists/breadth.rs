@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Lists, Searcher};
-use crate::kmeans::nearest;
+use crate::kmeans::{Centroids, nearest};
 use crate::lsh::pick;
 use crate::metric::Metric;
 
@@ -37,6 +37,39 @@ impl Breadth {
     pub(super) fn farthest(&self, nearest: f64) -> f64 {
         self.ratio.map_or(f64::INFINITY, |ratio| ratio * nearest)
     }
+}
+
+/// The lists that a search for `m` rows of such breadth looks into, the nearest first, with their squared distances: those of
+/// [`Searcher::nearest`], where list `c` holds `rows(c)` rows.
+///
+/// Where the rows of each list are divided over several places, every place that looks into these lists ([`Searcher::within`])
+/// looks at its share of what the whole would look at; so the nearest of all that they find are what the whole would find. O(k d).
+///
+/// # Panics
+/// If the query is of another dimension.
+pub fn reach(
+    centroids: &Centroids,
+    rows: impl Fn(u32) -> u64,
+    query: &[f32],
+    breadth: Breadth,
+    m: usize,
+) -> Vec<(u32, f64)> {
+    assert_eq!(query.len(), centroids.dimension(), "a query of another dimension");
+    let mut near = nearest(centroids, query, breadth.lists);
+    let farthest = near.first().map_or(0.0, |(_, square)| breadth.farthest(square.sqrt()));
+    let within = near.partition_point(|(_, square)| square.sqrt() <= farthest);
+    let mut sum = near[..within].iter().fold(0, |sum: u64, (cluster, _)| sum.saturating_add(rows(*cluster)));
+    if sum < m as u64 {
+        near = nearest(centroids, query, centroids.len());
+    }
+    let more = near[within..].iter().take_while(|(cluster, _)| {
+        let wanted = sum < m as u64;
+        sum = sum.saturating_add(rows(*cluster));
+        wanted
+    });
+    let count = within + more.count();
+    near.truncate(count);
+    near
 }
 
 /// The breadth with the fewest rows to look at for which the mean share found of the `neighbours` nearest rows is sure to be

@@ -17,7 +17,7 @@ mod search;
 mod tests;
 mod view;
 
-pub use breadth::{Breadth, breadth_for};
+pub use breadth::{Breadth, breadth_for, reach};
 pub use code::{Terms, code_length, encode_list};
 pub use owned::ListsBuf;
 pub use search::Searcher;

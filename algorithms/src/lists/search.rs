@@ -111,6 +111,30 @@ impl Searcher {
         self.give(metric, found);
     }
 
+    /// As [`Searcher::nearest`], among the rows of exactly these clusters, the nearest first, given with their squared distances:
+    /// see [`super::reach`].
+    ///
+    /// # Panics
+    /// If the query is of another dimension.
+    #[allow(clippy::too_many_arguments)] // what is searched, what for, and how
+    pub fn within(
+        &mut self,
+        lists: &Lists<'_>,
+        metric: Metric,
+        query: &[f32],
+        near: &[(u32, f64)],
+        m: usize,
+        without: Option<u32>,
+        found: &mut Vec<Neighbour>,
+    ) {
+        assert_eq!(query.len(), lists.centroids.dimension(), "a query of another dimension");
+        self.found.clear();
+        if m > 0 {
+            self.look_into(lists, query, near, f64::INFINITY, m, without);
+        }
+        self.give(metric, found);
+    }
+
     /// Gives what was found, the nearest first.
     fn give(&mut self, metric: Metric, found: &mut Vec<Neighbour>) {
         found.clear();
@@ -126,7 +150,29 @@ impl Searcher {
         let near = nearest(lists.centroids, query, breadth.lists);
         let farthest = near.first().map_or(0.0, |(_, square)| breadth.farthest(square.sqrt()));
         let asked = near.len();
-        for (cluster, square) in near {
+        self.look_into(lists, query, &near, farthest, m, without);
+        if self.found.len() < m {
+            for (cluster, _) in nearest(lists.centroids, query, lists.count()).into_iter().skip(asked) {
+                self.look(lists, query, cluster as usize, m, without);
+                if self.found.len() == m {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Looks at the rows of clusters, given with their squared distances, up to the distance `farthest` and on while there are
+    /// fewer than `m`.
+    fn look_into(
+        &mut self,
+        lists: &Lists<'_>,
+        query: &[f32],
+        near: &[(u32, f64)],
+        farthest: f64,
+        m: usize,
+        without: Option<u32>,
+    ) {
+        for &(cluster, square) in near {
             let distance = square.sqrt();
             if distance > farthest && self.found.len() == m {
                 break;
@@ -135,14 +181,6 @@ impl Searcher {
             let least = distance - f64::from(lists.radii[cluster as usize]);
             if least <= self.limit(m) {
                 self.look(lists, query, cluster as usize, m, without);
-            }
-        }
-        if self.found.len() < m {
-            for (cluster, _) in nearest(lists.centroids, query, lists.count()).into_iter().skip(asked) {
-                self.look(lists, query, cluster as usize, m, without);
-                if self.found.len() == m {
-                    break;
-                }
             }
         }
     }

@@ -78,6 +78,53 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Rows divided over places are found as if they were in one, with ties where distances are equal.
+    #[test]
+    fn parts_find_what_the_whole_finds(
+        n in 1usize..200, d in 1usize..6, k in 1usize..9, parts in 1usize..5, probes in 0usize..10, m in 1usize..25,
+        salt: u64, left_out: bool, ratio in prop::option::of(1.0f64..3.0),
+    ) {
+        let stream = Stream::new(salt, Purpose::Generate, 0);
+        let number = |i: usize| (stream.hash(i as u64) % 5) as f32 - 2.0;
+        let rows: Vec<f32> = (0..n * d).map(number).collect();
+        let centroids = Centroids::new(d, (0..k * d).map(|i| number((1 << 30) + i)).collect());
+        let whole = ListsBuf::new(centroids.clone(), &rows);
+        let lists = whole.view();
+        let query: Vec<f32> = lists.row(n / 2).to_vec();
+        let without = left_out.then_some((n / 2) as u32);
+        let breadth = Breadth { lists: probes, ratio };
+        let (mut searcher, mut found) = (Searcher::new(), Vec::new());
+        searcher.nearest(&lists, Metric::Euclidean, &query, breadth, m, without, &mut found);
+
+        let left = without.map(|place| (lists.cluster_of(place as usize) as u32, whole.ids()[place as usize]));
+        let size = |cluster: u32| {
+            lists.range(cluster as usize).len() as u64 - u64::from(left.is_some_and(|(own, _)| own == cluster))
+        };
+        let near = reach(&centroids, size, &query, breadth, m);
+        let mut all = Vec::new();
+        for part in 0..parts {
+            let chosen: Vec<usize> = (0..n).filter(|row| stream.hash((1 << 40) + *row as u64) as usize % parts == part).collect();
+            let rows: Vec<f32> = chosen.iter().flat_map(|row| rows[row * d..][..d].to_vec()).collect();
+            let owned = ListsBuf::new(centroids.clone(), &rows);
+            let row_of = |place: u32| chosen[owned.ids()[place as usize] as usize] as u32;
+            let without = left.and_then(|(_, row)| (0..chosen.len() as u32).find(|place| row_of(*place) == row));
+            let mut found = Vec::new();
+            searcher.within(&owned.view(), Metric::Euclidean, &query, &near, m, without, &mut found);
+            let view = owned.view();
+            all.extend(found.iter().map(|near| (near.distance, view.cluster_of(near.id as usize), row_of(near.id))));
+        }
+        all.sort_by(|a, b| a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        all.truncate(m);
+        let row_of = |place: u32| whole.ids()[place as usize];
+        let expected: Vec<_> =
+            found.iter().map(|near| (near.distance, lists.cluster_of(near.id as usize), row_of(near.id))).collect();
+        prop_assert_eq!(all, expected);
+    }
+}
+
 #[test]
 fn all_lists_are_exact_and_few_reach_the_recall() {
     let (n, d, k) = (20_000, 24, 64);

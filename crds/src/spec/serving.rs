@@ -12,9 +12,18 @@ use super::{Decimal, PodTemplate, RATIO_PATTERN, Resources, Rollout, SecretRefer
     validation = Rule::new("!has(self.lsh) || self.similarItems")
         .message("hash tables are built over the items; set similarItems to true or leave lsh out")
         .field_path(".lsh"),
+    validation = Rule::new("self.shards == 1 || self.similarItems")
+        .message("similar items are what is divided; set similarItems to true or leave shards out")
+        .field_path(".shards"),
+    validation = Rule::new("self.shards == 1 || !has(self.autoscaling)")
+        .message("shards have a fixed number of replicas each; set replicas and leave autoscaling out, or leave shards out")
+        .field_path(".shards"),
+    validation = Rule::new("self.shards == 1 || !has(self.rollout)")
+        .message("shards take the traffic all at once; leave rollout out, or leave shards out")
+        .field_path(".shards"),
 )]
 pub struct Serving {
-    /// replicas is the number of serving pods; with autoscaling it is not used. Default: 2. From 1 to 1000. Mutable; used at once, without
+    /// replicas is the number of serving pods, with shards of each of them; with autoscaling it is not used. Default: 2. From 1 to 1000. Mutable; used at once, without
     /// a new run.
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 1, max = 1000))]
@@ -46,6 +55,13 @@ pub struct Serving {
     /// Default: false. Mutable; setting it asks for a new run.
     #[serde(default)]
     pub similar_items: bool,
+
+    /// shards is the number of parts that the similar items are divided into, for more of them than one pod has memory or disk for: each pod
+    /// keeps one part and asks a pod of each other part. All else is in every pod. replicas is then the number of pods of each part. Needs
+    /// similarItems. Default: 1. From 1 to 64. Mutable; replaces the pods once all new ones are ready.
+    #[serde(default = "default_shards")]
+    #[schemars(range(min = 1, max = 64))]
+    pub shards: i32,
 
     /// lsh builds hash tables over the items, which find similar ones where clusters are few and large. Unset: similar items
     /// are looked for in the nearest clusters. Needs similarItems. Mutable; replaces the pods, one after the other.
@@ -171,6 +187,10 @@ fn default_replicas() -> i32 {
     2
 }
 
+fn default_shards() -> i32 {
+    1
+}
+
 fn default_progress_deadline() -> i32 {
     600
 }
@@ -188,6 +208,7 @@ impl Default for Serving {
             pod_template: PodTemplate::default(),
             progress_deadline_seconds: default_progress_deadline(),
             similar_items: false,
+            shards: default_shards(),
             lsh: None,
             cache: None,
             rollout: None,

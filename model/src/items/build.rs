@@ -9,12 +9,12 @@ use object_store::path::Path;
 use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
+use super::ItemsError;
 use super::column::map_mut;
 use super::fetch::{RowIds, Rows};
 use super::file::{Allotter, Footer, Ids, Sections, seal};
 use super::index::Options;
 use super::tables::{self, NEIGHBOURS};
-use super::{Items, ItemsError};
 use crate::model::Model;
 
 /// Items that are asked for to find out how many lists the recall takes.
@@ -25,7 +25,10 @@ const DISTANCES: usize = 100;
 /// An index that is not finished.
 pub(super) struct Draft<'a> {
     model: &'a Model,
-    items: &'a Items,
+    /// Number of rows.
+    count: usize,
+    /// Digest of the items of all shards.
+    digest: String,
     options: Options,
     file: NamedTempFile,
     map: MmapMut,
@@ -39,20 +42,20 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// An empty index, as a file without a lasting name in `directory`.
+    /// An empty index for so many rows of each cluster, as a file without a lasting name in `directory`.
     pub(super) fn new(
         model: &'a Model,
-        items: &'a Items,
+        (digest, sizes): (String, impl Iterator<Item = u64>),
         options: Options,
         directory: &LocalPath,
     ) -> Result<Self, ItemsError> {
-        let (n, d, k) = (items.rows as usize, model.dimension(), model.n_clusters());
-        let starts: Vec<u64> = std::iter::once(0)
-            .chain(model.clusters.iter().scan(0, |sum: &mut u64, cluster| {
-                *sum = sum.saturating_add(cluster.size);
-                Some(*sum)
-            }))
-            .collect();
+        let sums = sizes.scan(0, |sum: &mut u64, size| {
+            *sum = sum.saturating_add(size);
+            Some(*sum)
+        });
+        let starts: Vec<u64> = std::iter::once(0).chain(sums).collect();
+        let (d, k) = (model.dimension(), model.n_clusters());
+        let n = starts[k] as usize;
         let mut room = Allotter::default();
         let sections = Sections {
             starts: room.room(k + 1, size_of::<u64>()),
@@ -62,13 +65,14 @@ impl<'a> Draft<'a> {
             codes: room.room(n * code_length(d), 1),
             ids: Ids::Int(room.room(n, size_of::<i64>())),
             by_id: room.room(n, size_of::<u32>()),
+            ordinals: (!options.shard.is_whole()).then(|| room.room(n, size_of::<u64>())),
         };
         let failed = |source| ItemsError::File { action: "write", file: directory.to_owned(), source };
         let file = tempfile::Builder::new().prefix(".index-").tempfile_in(directory).map_err(failed)?;
         file.as_file().set_len(room.end.max(1)).map_err(failed)?;
         let map = map_mut(file.as_file()).map_err(failed)?;
         let next = starts[..k].to_vec();
-        Ok(Self { model, items, options, file, map, room, sections, starts, next, texts: None })
+        Ok(Self { model, count: n, digest, options, file, map, room, sections, starts, next, texts: None })
     }
 
     /// Puts rows where they belong.
@@ -81,7 +85,7 @@ impl<'a> Draft<'a> {
             let cluster = cluster.ok_or_else(|| malformed("it names a cluster that the model has not"))?;
             let place = self.next[cluster];
             if place >= self.starts[cluster + 1] {
-                return Err(malformed("it has more rows of a cluster than the manifest counts"));
+                return Err(malformed("it has more rows of a cluster than were counted"));
             }
             self.next[cluster] += 1;
             places.push(place as usize);
@@ -89,6 +93,10 @@ impl<'a> Draft<'a> {
         let all = numbers_mut::<f32>(&mut self.map, &self.sections.rows);
         for (&place, row) in places.iter().zip(rows.vectors.chunks_exact(d)) {
             all[place * d..][..d].copy_from_slice(row);
+        }
+        if let Some(range) = &self.sections.ordinals {
+            let all = numbers_mut::<u64>(&mut self.map, range);
+            places.iter().zip(rows.first..).for_each(|(&place, ordinal)| all[place] = ordinal);
         }
         match rows.ids {
             RowIds::Int(ids) if self.texts.is_none() => {
@@ -98,7 +106,7 @@ impl<'a> Draft<'a> {
             }
             RowIds::Int(_) => return Err(malformed("its ids are numbers, those of other parts are texts")),
             RowIds::Text(ids) => {
-                let n = self.items.rows as usize;
+                let n = self.count;
                 let all = self.texts.get_or_insert_with(|| vec![Box::default(); n]);
                 places.iter().zip(ids.iter()).for_each(|(&place, id)| all[place] = id.unwrap_or_default().into());
             }
@@ -110,17 +118,17 @@ impl<'a> Draft<'a> {
     pub(super) fn finish(mut self, target: &LocalPath) -> Result<(), ItemsError> {
         let failed = |source| ItemsError::File { action: "write", file: target.to_owned(), source };
         if self.next[..] != self.starts[1..] {
-            return Err(ItemsError::index(target, "the parts have fewer rows of a cluster than the manifest counts"));
+            return Err(ItemsError::index(target, "the parts have fewer rows of a cluster than were counted"));
         }
         self.encode();
         self.sort_ids().map_err(failed)?;
         let breadth = self.breadth(target)?;
-        let wanted = self.options.tables && self.items.rows >= tables::FEWEST;
+        let wanted = self.options.tables && self.count as u64 >= tables::FEWEST;
         let tables = if wanted { Some(self.tables(target)?) } else { None };
         self.map.flush().map_err(failed)?;
         let footer = Footer {
             model: crate::digest(self.model),
-            items: self.items.digest(),
+            items: self.digest,
             options: self.options,
             breadth,
             tables,
@@ -161,7 +169,7 @@ impl<'a> Draft<'a> {
 
     /// The order of the ids, and the texts behind all else.
     fn sort_ids(&mut self) -> std::io::Result<()> {
-        let mut order: Vec<u32> = (0..self.items.rows as u32).collect();
+        let mut order: Vec<u32> = (0..self.count as u32).collect();
         if let Some(texts) = self.texts.take() {
             order.par_sort_unstable_by(|&a, &b| texts[a as usize].cmp(&texts[b as usize]).then(a.cmp(&b)));
             let mut ends = vec![0u64];

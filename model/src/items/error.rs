@@ -16,7 +16,7 @@ pub enum ItemsError {
     },
     /// There are more than can be numbered.
     #[error(
-        "{rows} items are more than the {} that one index holds; leave spec.serving.similarItems out",
+        "{rows} items are more than the {} that one index holds; set spec.serving.shards to a larger number, or leave spec.serving.similarItems out",
         super::MOST_ITEMS
     )]
     TooMany {

@@ -11,7 +11,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::{Items, ItemsError, Part, items_path};
+use super::{ItemsError, Part, items_path};
 
 /// Parts that are fetched at once.
 const AT_ONCE: usize = 4;
@@ -20,6 +20,8 @@ const BATCH: usize = 8_192;
 
 /// Some rows of a part.
 pub(super) struct Rows<'a> {
+    /// Place of the first among all items, in the order of the parts.
+    pub(super) first: u64,
     pub(super) ids: RowIds<'a>,
     pub(super) clusters: &'a [i32],
     pub(super) vectors: &'a [f32],
@@ -31,26 +33,26 @@ pub(super) enum RowIds<'a> {
     Text(&'a arrow::array::StringArray),
 }
 
-/// Gives all rows to `take`, in the order of the parts. Parts pass through files in `directory` that have no name, so memory stays
+/// Gives all rows of these parts, each with the place of its first row, to `take`, in their order. Parts pass through files in `directory` that have no name, so memory stays
 /// bounded whatever a part's size is.
 pub(super) async fn all(
     store: &dyn ObjectStore,
     version: &Path,
-    items: &Items,
+    parts: &[(u64, &Part)],
     dimension: usize,
     directory: &LocalPath,
     mut take: impl FnMut(&Path, Rows<'_>) -> Result<(), ItemsError>,
 ) -> Result<(), ItemsError> {
     let mut files = std::pin::pin!(
-        stream::iter(&items.parts)
-            .map(|part| async move {
+        stream::iter(parts)
+            .map(|&(first, part)| async move {
                 let path = items_path(version).join(part.name.as_str());
-                Ok::<_, ItemsError>((fetch(store, &path, part, directory).await?, path, part))
+                Ok::<_, ItemsError>((fetch(store, &path, part, directory).await?, path, first, part))
             })
             .buffered(AT_ONCE)
     );
-    while let Some((file, path, part)) = files.try_next().await? {
-        let rows = read(file, &path, dimension, &mut take)?;
+    while let Some((file, path, first, part)) = files.try_next().await? {
+        let rows = read(file, &path, first, dimension, &mut take)?;
         if rows != part.rows {
             return Err(damaged(&path, format!("{} rows", part.rows), format!("{rows} rows")));
         }
@@ -96,6 +98,7 @@ async fn fetch(store: &dyn ObjectStore, path: &Path, part: &Part, directory: &Lo
 fn read(
     file: File,
     path: &Path,
+    first: u64,
     dimension: usize,
     take: &mut impl FnMut(&Path, Rows<'_>) -> Result<(), ItemsError>,
 ) -> Result<u64, ItemsError> {
@@ -106,13 +109,13 @@ fn read(
     let mut rows = 0;
     for batch in reader {
         let batch = batch.map_err(|error| malformed(error.to_string()))?;
+        take(path, parse(&batch, first + rows, dimension).map_err(malformed)?)?;
         rows += batch.num_rows() as u64;
-        take(path, parse(&batch, dimension).map_err(malformed)?)?;
     }
     Ok(rows)
 }
 
-fn parse(batch: &RecordBatch, dimension: usize) -> Result<Rows<'_>, String> {
+fn parse(batch: &RecordBatch, first: u64, dimension: usize) -> Result<Rows<'_>, String> {
     let column = |name: &str| {
         let column = batch.column_by_name(name).ok_or_else(|| format!("it has no column {name}"))?;
         if column.null_count() == 0 { Ok(column) } else { Err(format!("its column {name} has nulls")) }
@@ -137,5 +140,5 @@ fn parse(batch: &RecordBatch, dimension: usize) -> Result<Rows<'_>, String> {
     if lists.value_length() as usize != dimension || numbers.len() != batch.num_rows() * dimension {
         return Err(expected());
     }
-    Ok(Rows { ids, clusters, vectors: numbers.values() })
+    Ok(Rows { first, ids, clusters, vectors: numbers.values() })
 }

@@ -54,6 +54,9 @@ pub(super) struct Sections {
     pub(super) ids: Ids,
     /// Places in order of their ids.
     pub(super) by_id: Range<u64>,
+    /// Place of each row among the items of all shards, in the order of the parts; none where this holds all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ordinals: Option<Range<u64>>,
 }
 
 /// Where the ids lie.

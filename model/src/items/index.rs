@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::build::Draft;
 use super::column::{Column, map};
 use super::file::{Footer, Ids, footer};
-use super::tables::ItemTables;
-use super::{ItemsError, MOST_ITEMS, fetch};
+use super::tables::{FEWEST, ItemTables};
+use super::{ItemsError, MOST_ITEMS, Shard, count, fetch};
 use crate::model::{Model, RowId};
 
 /// How an index is made.
@@ -27,6 +27,9 @@ pub struct Options {
     pub recall: f64,
     /// Whether hash tables are built beside the lists.
     pub tables: bool,
+    /// The part of the items that it holds.
+    #[serde(default, skip_serializing_if = "Shard::is_whole")]
+    pub shard: Shard,
 }
 
 /// The items of a version in order of their cluster, in a file that is mapped into memory.
@@ -39,9 +42,13 @@ pub struct ItemIndex {
     codes: Column<i8>,
     ids: IdColumns,
     by_id: Column<u32>,
+    ordinals: Option<Column<u64>>,
+    total: u64,
+    options: Options,
     breadth: Breadth,
     tables: Option<ItemTables>,
     identity: String,
+    content: String,
 }
 
 #[derive(Debug)]
@@ -52,7 +59,7 @@ enum IdColumns {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { recall: 0.95, tables: false }
+        Self { recall: 0.95, tables: false, shard: Shard::WHOLE }
     }
 }
 
@@ -64,15 +71,17 @@ impl ItemIndex {
     /// # Errors
     /// [`ItemsError`] names the part or file, and the remedy.
     pub async fn open(
-        store: &dyn ObjectStore,
+        store: &Arc<dyn ObjectStore>,
         version: &Path,
         model: &Model,
         directory: &LocalPath,
         options: Options,
     ) -> Result<Self, ItemsError> {
         let items = model.items.as_ref().ok_or_else(|| ItemsError::None { version: model.version.clone() })?;
-        if items.rows > MOST_ITEMS {
-            return Err(ItemsError::TooMany { rows: items.rows });
+        let parts = items.held_by(options.shard);
+        let rows = parts.iter().fold(0u64, |sum, (_, part)| sum.saturating_add(part.rows));
+        if rows > MOST_ITEMS {
+            return Err(ItemsError::TooMany { rows });
         }
         let failed = |source| ItemsError::File { action: "write", file: directory.to_owned(), source };
         std::fs::create_dir_all(directory).map_err(failed)?;
@@ -82,8 +91,14 @@ impl ItemIndex {
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "the item index is made again"),
         }
-        let mut draft = Draft::new(model, items, options, directory)?;
-        fetch::all(store, version, items, model.dimension(), directory, |path, rows| draft.take(path, rows)).await?;
+        let sizes = if options.shard.is_whole() {
+            model.clusters.iter().map(|cluster| cluster.size).collect()
+        } else {
+            count::count(store, version, &parts, model.n_clusters()).await?
+        };
+        let mut draft = Draft::new(model, (items.digest(), sizes.into_iter()), options, directory)?;
+        fetch::all(store.as_ref(), version, &parts, model.dimension(), directory, |path, rows| draft.take(path, rows))
+            .await?;
         draft.finish(&file)?;
         Self::present(&file, model, options)?
             .ok_or_else(|| ItemsError::index(&file, "it was removed while it was made"))
@@ -118,9 +133,18 @@ impl ItemIndex {
                 }
             },
             by_id: column(&bytes, &sections.by_id).map_err(index)?,
+            ordinals: sections.ordinals.map(|ordinals| column(&bytes, &ordinals)).transpose().map_err(index)?,
+            total: model.items.as_ref().map_or(0, |items| items.rows),
+            options,
             breadth,
             tables: None,
-            identity: format!("{} {breadth:?}", identity(model, options)),
+            identity: if options.shard.is_whole() {
+                format!("{} {breadth:?}", identity(model, options))
+            } else {
+                // Which shard is asked does not matter.
+                format!("{} of {}", identity(model, options), options.shard.of())
+            },
+            content: content(model),
         };
         let n = index.lists(&model.centroids).map_err(|error| ItemsError::lists(file, error))?.len();
         index.check(n).map_err(|what| ItemsError::index(file, what))?;
@@ -128,11 +152,14 @@ impl ItemIndex {
         Ok(Some(Self { tables: tables.map_err(|what| ItemsError::index(file, what))?, ..index }))
     }
 
-    /// That lookups of ids stay in range.
+    /// That lookups of ids and ordinals stay in range.
     fn check(&self, n: usize) -> Result<(), &'static str> {
         let by_id = self.by_id.as_ref();
         if by_id.len() != n || by_id.iter().any(|&place| place as usize >= n) {
             return Err("its order of ids is of other items");
+        }
+        if self.ordinals.as_ref().is_some_and(|ordinals| ordinals.as_ref().len() != n) {
+            return Err("its ordinals are of other items");
         }
         let fit = match &self.ids {
             IdColumns::Int(ids) => ids.as_ref().len() == n,
@@ -144,7 +171,46 @@ impl ItemIndex {
         if fit { Ok(()) } else { Err("its ids are of other items") }
     }
 
-    /// Number of items.
+    /// The part of the items that it holds.
+    pub fn shard(&self) -> Shard {
+        self.options.shard
+    }
+
+    /// Number of items in all shards.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Whether similar items are found by hash tables unless another way is asked for. A shard may have too few items for tables of its
+    /// own.
+    pub fn offers_tables(&self) -> bool {
+        self.tables.is_some() || (!self.shard().is_whole() && self.options.tables && self.total >= FEWEST)
+    }
+
+    /// Orders the items of a cluster, over all shards, as an index of all of them does.
+    ///
+    /// # Panics
+    /// If there is no such place.
+    pub fn ordinal(&self, place: u32) -> u64 {
+        self.ordinals.as_ref().map_or(place.into(), |ordinals| ordinals.as_ref()[place as usize])
+    }
+
+    /// The place of the item of a cluster with this ordinal, if it is here. O(log n).
+    pub fn place(&self, cluster: u32, ordinal: u64) -> Option<u32> {
+        let starts = self.starts.as_ref();
+        let (start, end) = (*starts.get(cluster as usize)?, *starts.get(cluster as usize + 1)?);
+        let place = match &self.ordinals {
+            None => (start..end).contains(&ordinal).then_some(ordinal),
+            // The rows of a cluster lie in the order in which they came.
+            Some(ordinals) => {
+                let all = ordinals.as_ref().get(start as usize..end as usize)?;
+                all.binary_search(&ordinal).ok().map(|at| start + at as u64)
+            }
+        };
+        place.and_then(|place| u32::try_from(place).ok())
+    }
+
+    /// Number of items here.
     pub fn len(&self) -> usize {
         self.by_id.as_ref().len()
     }
@@ -157,6 +223,11 @@ impl ItemIndex {
     /// Equal where the same items are found by the same ways.
     pub fn identity(&self) -> &str {
         &self.identity
+    }
+
+    /// Equal where the items are those of the same model, however they are divided and found.
+    pub fn content(&self) -> &str {
+        &self.content
     }
 
     /// How far a search goes from list to list for the recall asked for.
@@ -222,14 +293,25 @@ fn column<T: bytemuck::AnyBitPattern>(map: &Arc<Mmap>, range: &Range<u64>) -> Re
     super::tables::column(map, range)
 }
 
-/// All that an index depends on.
+/// All that an index depends on, beside its shard.
 fn identity(model: &Model, options: Options) -> String {
+    format!("{} {} {}", content(model), options.recall, options.tables)
+}
+
+/// The model and its items.
+fn content(model: &Model) -> String {
     let items = model.items.as_ref().map(super::Items::digest).unwrap_or_default();
-    format!("{} {items} {} {}", crate::digest(model), options.recall, options.tables)
+    format!("{} {items}", crate::digest(model))
+}
+
+/// All that the file of an index depends on.
+fn contents(model: &Model, options: Options) -> String {
+    let all = identity(model, options);
+    if options.shard.is_whole() { all } else { format!("{all} {}", options.shard) }
 }
 
 /// The file of an index: named after all that it depends on.
 fn file_of(model: &Model, directory: &LocalPath, options: Options) -> PathBuf {
-    let all = identity(model, options);
+    let all = contents(model, options);
     directory.join(format!("{}-{}.items", model.version, &blake3::hash(all.as_bytes()).to_hex()[..16]))
 }

@@ -9,7 +9,8 @@
 //!
 //! The manifest, written after them, lists every part with its size and digest. Parts are in the order of the splits and may come
 //! from different workers. A server puts them in order of their cluster in one local file, the [`ItemIndex`], which it maps
-//! into memory: so the vectors take no memory of their own, and a server that starts again has them at once.
+//! into memory: so the vectors take no memory of their own, and a server that starts again has them at once. Where one server has no room
+//! for all, several hold a [`Shard`] each.
 //!
 //! # Overview
 //! - [`PartWriter`]: writes a part and tells its digest.
@@ -18,10 +19,12 @@
 
 mod build;
 mod column;
+mod count;
 mod error;
 mod fetch;
 mod file;
 mod index;
+mod shard;
 mod tables;
 mod write;
 
@@ -32,10 +35,11 @@ use serde::{Deserialize, Serialize};
 
 pub use error::ItemsError;
 pub use index::{ItemIndex, Options};
+pub use shard::{MOST_SHARDS, Shard, ShardError};
 pub use tables::{ItemTables, TablesSearcher};
 pub use write::PartWriter;
 
-/// Most items of a model: their places are numbered with 32 bits.
+/// Most items of one index: their places are numbered with 32 bits.
 pub const MOST_ITEMS: u64 = u32::MAX as u64;
 
 /// The items, as the manifest lists them.

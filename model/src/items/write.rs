@@ -96,7 +96,7 @@ impl PartWriter {
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), vec![ids, Arc::new(clusters), Arc::new(vectors)])
             .map_err(|error| malformed(&error))?;
         self.rows += batch.num_rows() as u64;
-        let failed = stored(&self.path);
+        let failed = stored("write", &self.path);
         self.writer.write(&batch).await.map_err(failed)
     }
 
@@ -105,7 +105,7 @@ impl PartWriter {
     /// # Errors
     /// When the store fails; then the part is not there.
     pub async fn finish(mut self) -> Result<Part, ItemsError> {
-        let failed = stored(&self.path);
+        let failed = stored("write", &self.path);
         self.writer.finish().await.map_err(failed)?;
         let Hashing { hasher, size, .. } = self.writer.into_inner();
         let name = self.path.filename().unwrap_or_default().to_owned();
@@ -113,8 +113,11 @@ impl PartWriter {
     }
 }
 
-/// A failure of the writer, which is nearly always one of the store.
-fn stored(path: &Path) -> impl Fn(parquet::errors::ParquetError) -> ItemsError + use<> {
+/// A failure of the writer or the reader of a part, which is nearly always one of the store.
+pub(super) fn stored(
+    action: &'static str,
+    path: &Path,
+) -> impl Fn(parquet::errors::ParquetError) -> ItemsError + use<> {
     let path = path.clone();
     move |error| match error {
         parquet::errors::ParquetError::External(error) => {
@@ -122,7 +125,7 @@ fn stored(path: &Path) -> impl Fn(parquet::errors::ParquetError) -> ItemsError +
                 Ok(source) => *source,
                 Err(source) => object_store::Error::Generic { store: "items", source },
             };
-            ItemsError::Store { action: "write", path: path.clone(), source }
+            ItemsError::Store { action, path: path.clone(), source }
         }
         other => ItemsError::Malformed { path: path.clone(), what: other.to_string() },
     }

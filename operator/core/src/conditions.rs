@@ -233,6 +233,10 @@ fn pending(
             reason::ROLLING_OUT,
             format!("replicas of model {model} start; model {version} answers until they are ready"),
         ),
+        Some(_) if serving.divides => Verdict::new(
+            reason::ROLLING_OUT,
+            format!("replicas of model {model} start with other shards; those before answer until they are ready"),
+        ),
         Some(_) => Verdict::new(
             reason::DEGRADED,
             format!("{} of {} replicas of model {model} are ready", status.ready_replicas, status.replicas),

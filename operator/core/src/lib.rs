@@ -20,6 +20,7 @@ mod build;
 mod canary;
 mod conditions;
 mod context;
+mod fleet;
 mod gates;
 pub mod observed;
 pub mod plan;

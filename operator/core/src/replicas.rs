@@ -4,16 +4,9 @@ use coterie_crds::names::label;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::context::Context;
-
-/// The model version that an object belongs to.
+/// The fleet that an object belongs to.
 pub(crate) fn version_of(metadata: &ObjectMeta) -> Option<&str> {
     metadata.labels.as_ref()?.get(label::MODEL_VERSION).map(String::as_str)
-}
-
-/// The Deployment of a version.
-pub(crate) fn deployment_of<'a>(context: &Context<'a>, version: &str) -> Option<&'a Deployment> {
-    context.children.deployments.iter().find(|deployment| version_of(&deployment.metadata) == Some(version))
 }
 
 /// Replicas asked for.

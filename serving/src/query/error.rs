@@ -241,6 +241,28 @@ pub enum QueryError {
         /// Path of the request.
         path: String,
     },
+    /// A shard of the items does not answer, or not about the same model; there are no answers without it.
+    #[error("shard {shard} of {shards} of the items did not answer ({what}): try again")]
+    ShardMissing {
+        /// Number of the shard, from 0.
+        shard: u32,
+        /// Number of shards.
+        shards: u32,
+        /// What became of the questions to its replicas.
+        what: String,
+    },
+    /// Another replica takes this one for what it is not.
+    #[error("shard {wanted} of model version {wanted_version:?} is asked for, {served} of {served_version:?} is here")]
+    OtherShard {
+        /// Shard asked for, as in `0/3`.
+        wanted: String,
+        /// Version asked for.
+        wanted_version: String,
+        /// Shard served.
+        served: String,
+        /// Version served.
+        served_version: String,
+    },
     /// The replica is about to stop.
     #[error("this replica is shutting down")]
     ShuttingDown,

@@ -1,7 +1,7 @@
 //! Items similar to an item or to a vector.
 
-use super::{QueryError, Served, features, matrix};
-use coterie_algorithms::lists::{self, Breadth};
+use super::{QueryError, Served, features, matrix, within_reach};
+use coterie_algorithms::lists::{self, Breadth, reach};
 use coterie_algorithms::lsh::Neighbour;
 use coterie_model::RowId;
 use coterie_model::items::{ItemIndex, TablesSearcher};
@@ -61,6 +61,34 @@ pub struct Similar {
     pub method: Option<Method>,
 }
 
+/// What a question asks for, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    count: usize,
+    cluster: Option<u32>,
+}
+
+/// A question as it is put to the items that a server holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Search {
+    /// What they should be near, in feature space.
+    pub(crate) query: Vec<f32>,
+    pub(crate) count: usize,
+    pub(crate) method: Method,
+    pub(crate) cluster: Option<u32>,
+    /// An item that is left out, wherever it is.
+    pub(crate) without: Option<ItemPlace>,
+}
+
+/// Where an item is, over all shards: orders items as one index of all of them does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ItemPlace {
+    pub(crate) cluster: u32,
+    /// Among all items, in the order of the parts.
+    pub(crate) ordinal: u64,
+}
+
 /// An item near what was asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimilarItem {
@@ -93,6 +121,40 @@ impl Items {
     }
 }
 
+// === impl Asked ===
+
+impl Asked {
+    /// Of what is near an item, which is left out.
+    pub(crate) fn near_item(self, (place, row): (ItemPlace, Vec<f32>)) -> Search {
+        let Self { method, count, cluster } = self;
+        Search { query: row, count, method, cluster, without: Some(place) }
+    }
+
+    /// Of what is near a vector of a caller's.
+    ///
+    /// # Errors
+    /// [`QueryError`] when the vector cannot be answered.
+    pub(crate) fn near_vector(self, served: &Served, vector: &[f32]) -> Result<Search, QueryError> {
+        matrix::check_dimension(served.model(), vector.len(), None)?;
+        let Self { method, count, cluster } = self;
+        Ok(Search { query: features(served, vector, None)?, count, method, cluster, without: None })
+    }
+}
+
+// === impl Search ===
+
+impl Search {
+    /// Whether the model can be asked this, for a question that another process has checked.
+    pub(crate) fn fits(&self, served: &Served) -> bool {
+        let Self { query, count, method: _, cluster, without: _ } = self;
+        let model = served.model();
+        (1..=MOST_ITEMS as usize).contains(count)
+            && query.len() == model.dimension()
+            && within_reach(served, query)
+            && cluster.is_none_or(|cluster| (cluster as usize) < model.n_clusters())
+    }
+}
+
 // === impl Method ===
 
 impl Method {
@@ -112,7 +174,7 @@ impl Method {
 /// [`QueryError`] when the model has no items, or not the tables or the cluster that are asked for.
 pub fn method(served: &Served, question: &Similar) -> Result<Method, QueryError> {
     let items = items(served)?;
-    let tables = items.index.tables().is_some();
+    let tables = items.index.offers_tables();
     match (question.method, question.cluster) {
         (Some(Method::Tables), Some(_)) => Err(QueryError::Malformed {
             what: "hash tables do not know clusters: leave cluster out, or the method".to_owned(),
@@ -144,58 +206,101 @@ pub fn similar_cost(served: &Served, method: Method) -> usize {
 /// # Errors
 /// [`QueryError`] when the model has no items, when there is no such item, cluster or table, or the vector cannot be answered.
 pub fn similar(served: &Served, question: &Similar) -> Result<Vec<SimilarItem>, QueryError> {
-    let items = items(served)?;
+    let asked = asked(served, question)?;
+    let search = match &question.like {
+        Like::Item(id) => {
+            let found = find(served, id)?.ok_or_else(|| QueryError::UnknownItem { id: id.clone() })?;
+            asked.near_item(found)
+        }
+        Like::Vector(vector) => asked.near_vector(served, vector)?,
+    };
+    let item = |index: &ItemIndex, lists: &lists::Lists<'_>, found: &Neighbour| SimilarItem {
+        id: index.id(found.id),
+        cluster: lists.cluster_of(found.id as usize) as u32,
+        distance: found.distance as f32,
+    };
+    look(served, &search, item)
+}
+
+/// Checks all of a question but what the items should be like.
+///
+/// # Errors
+/// As [`similar`].
+pub(crate) fn asked(served: &Served, question: &Similar) -> Result<Asked, QueryError> {
     let method = method(served, question)?;
     let count = question.count.unwrap_or(DEFAULT_ITEMS);
     if !(1..=MOST_ITEMS).contains(&count) {
         return Err(QueryError::Items { found: count, most: MOST_ITEMS });
     }
-    let count = count as usize;
-    let model = served.model();
-    let lists = lists(served, &items.index)?;
-    let clusters = model.n_clusters();
+    let clusters = served.model().n_clusters();
     let cluster = match question.cluster {
-        Some(id) => match usize::try_from(id) {
-            Ok(cluster) if cluster < clusters => Some(cluster),
+        Some(id) => match u32::try_from(id) {
+            Ok(cluster) if (cluster as usize) < clusters => Some(cluster),
             _ => return Err(QueryError::UnknownCluster { cluster: id, clusters }),
         },
         None => None,
     };
-    let (query, without) = match &question.like {
-        Like::Item(id) => {
-            let place = items.index.find(id).ok_or_else(|| QueryError::UnknownItem { id: id.clone() })?;
-            (lists.row(place as usize).to_vec(), Some(place))
-        }
-        Like::Vector(vector) => {
-            matrix::check_dimension(model, vector.len(), None)?;
-            (features(served, vector, None)?, None)
-        }
+    Ok(Asked { method, count: count as usize, cluster })
+}
+
+/// The item with this id, if it is held here: the first where several have it.
+///
+/// # Errors
+/// [`QueryError`] when the model has no items.
+pub(crate) fn find(served: &Served, id: &str) -> Result<Option<(ItemPlace, Vec<f32>)>, QueryError> {
+    let index = &items(served)?.index;
+    let lists = lists(served, index)?;
+    let item = |place: u32| {
+        let cluster = lists.cluster_of(place as usize) as u32;
+        (ItemPlace { cluster, ordinal: index.ordinal(place) }, lists.row(place as usize).to_vec())
     };
+    Ok(index.find(id).map(item))
+}
+
+/// The items held here that are nearest to what is asked for, each as `item` makes it.
+pub(super) fn look<T>(
+    served: &Served,
+    search: &Search,
+    item: impl Fn(&ItemIndex, &lists::Lists<'_>, &Neighbour) -> T,
+) -> Result<Vec<T>, QueryError> {
+    let items = items(served)?;
+    let (model, index) = (served.model(), &items.index);
+    let lists = lists(served, index)?;
+    let Search { query, count, method, cluster, without } = search;
+    let (count, metric) = (*count, model.metric);
+    let left_out = without.and_then(|ItemPlace { cluster, ordinal }| index.place(cluster, ordinal));
     items.with_buffers(|buffers| {
         let Buffers { lists: searcher, tables, found } = buffers;
-        match (method, cluster, items.index.tables()) {
+        let all = Breadth::lists(model.n_clusters());
+        match (method, cluster, index.tables()) {
             (_, Some(cluster), _) => {
-                searcher.in_cluster(&lists, model.metric, &query, cluster, count, without, found);
+                searcher.in_cluster(&lists, metric, query, *cluster as usize, count, left_out, found);
             }
             (Method::Tables, None, Some(own)) => {
                 // One more, for the item itself.
-                own.nearest(tables, lists.rows(), model.metric, &query, count + 1, found);
-                found.retain(|found| Some(found.id) != without);
+                own.nearest(tables, lists.rows(), metric, query, count + 1, found);
+                found.retain(|found| Some(found.id) != left_out);
                 found.truncate(count);
             }
-            (Method::Exact, None, _) => {
-                searcher.nearest(&lists, model.metric, &query, Breadth::lists(clusters), count, without, found);
+            // A shard without tables has few items.
+            (Method::Exact | Method::Tables, None, _) => {
+                searcher.nearest(&lists, metric, query, all, count, left_out, found);
             }
-            (Method::Lists | Method::Tables, None, _) => {
-                searcher.nearest(&lists, model.metric, &query, items.index.breadth(), count, without, found);
+            (Method::Lists, None, _) if index.shard().is_whole() => {
+                searcher.nearest(&lists, metric, query, index.breadth(), count, left_out, found);
+            }
+            (Method::Lists, None, _) => {
+                // As far as one index of all items would go.
+                let left = |cluster: u32| u64::from(without.is_some_and(|without| without.cluster == cluster));
+                let rows = |cluster: u32| {
+                    let size = model.clusters.get(cluster as usize).map_or(0, |cluster| cluster.size);
+                    size.saturating_sub(left(cluster))
+                };
+                let near = reach(&model.centroids, rows, query, index.breadth(), count);
+                searcher.within(&lists, metric, query, &near, count, left_out, found);
             }
         }
-        let answer = found.iter().map(|found| SimilarItem {
-            id: items.index.id(found.id),
-            cluster: lists.cluster_of(found.id as usize) as u32,
-            distance: found.distance as f32,
-        });
-        Ok(answer.collect())
+        Ok(found.iter().map(|found| item(index, &lists, found)).collect())
     })
 }
 

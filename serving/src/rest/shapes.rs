@@ -258,7 +258,7 @@ pub(crate) struct ModelReply<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ItemsReply {
-    count: usize,
+    count: u64,
     /// Most lists looked into.
     lists: usize,
     /// Hash tables; 0 where there are none.
@@ -423,7 +423,7 @@ impl<'a> ModelReply<'a> {
             trained_at: training.trained_at.to_string(),
             metrics: &training.metrics,
             items: served.items().map(|items| ItemsReply {
-                count: items.len(),
+                count: items.total(),
                 lists: items.breadth().lists,
                 tables: items.tables().map_or(0, ItemTables::count),
             }),

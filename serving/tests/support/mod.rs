@@ -40,10 +40,18 @@ pub(crate) async fn start_with(model: Model, settings: Settings) -> Running {
 }
 
 pub(crate) async fn start_served(served: Served, settings: Settings) -> Running {
-    let bind = || TcpListener::bind(("127.0.0.1", 0));
-    let (http, grpc) = (bind().await.unwrap(), bind().await.unwrap());
+    start_server(Server::new(served, settings), bind().await).await
+}
+
+/// A socket on a free port.
+pub(crate) async fn bind() -> TcpListener {
+    TcpListener::bind(("127.0.0.1", 0)).await.unwrap()
+}
+
+/// Runs a server whose gRPC is on this socket.
+pub(crate) async fn start_server(server: Server, grpc: TcpListener) -> Running {
+    let http = bind().await;
     let (http_address, grpc_address) = (http.local_addr().unwrap(), grpc.local_addr().unwrap());
-    let server = Server::new(served, settings);
     let handle = server.handle();
     let (stop, stopped) = oneshot::channel();
     let listeners = Listeners { http: Some(http), grpc: Some(grpc) };

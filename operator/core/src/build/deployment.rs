@@ -1,8 +1,8 @@
-//! Serving replicas of one model version, and their configuration.
+//! Serving replicas of one model version, or of one shard of it, and their configuration.
 
 use std::collections::BTreeMap;
 
-use coterie_crds::names::{annotation, label};
+use coterie_crds::names::annotation;
 use coterie_crds::run::{SERVE_CONFIG_KEY, ServeConfig};
 use coterie_crds::spec::Serving;
 use k8s_openapi::api::{
@@ -14,8 +14,9 @@ use k8s_openapi::api::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::meta::{Owner, matching, serving_selector};
+use super::meta::{Owner, matching, serving_labels, serving_name, shard_selector};
 use super::pod;
+use crate::fleet::Shard;
 use crate::observed::Settings;
 use crate::validate::short_hash;
 
@@ -32,11 +33,14 @@ const DRAIN_SECONDS: i64 = 10;
 /// Beyond the drain: requests in flight.
 const GRACE_SECONDS: i64 = 60;
 
-/// What the pods of a version are made from.
+/// What the pods of a fleet are made from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Replica<'a> {
     pub(crate) owner: Owner<'a>,
+    /// The fleet.
     pub(crate) version: &'a str,
+    /// The shard that they hold, where there are several.
+    pub(crate) shard: Option<Shard>,
     pub(crate) serving: &'a Serving,
     pub(crate) credentials: &'a [&'a str],
     /// Name of the ConfigMap of [`serve_config`].
@@ -48,22 +52,17 @@ pub(crate) fn serve_config(owner: Owner<'_>, version: &str, config: &ServeConfig
     let text = serde_json::to_string_pretty(config).unwrap_or_default();
     let name = format!("{}-{version}-{}", owner.name, &short_hash(text.as_bytes())[..8]);
     ConfigMap {
-        metadata: owner.child(name, labels(owner, version)),
+        metadata: owner.child(name, serving_labels(owner, version, None)),
         data: Some(BTreeMap::from([(SERVE_CONFIG_KEY.to_owned(), text)])),
         immutable: Some(true),
         binary_data: None,
     }
 }
 
-fn labels(owner: Owner<'_>, version: &str) -> BTreeMap<String, String> {
-    let mut labels = owner.labels(label::SERVING);
-    labels.insert(label::MODEL_VERSION.to_owned(), version.to_owned());
-    labels
-}
-
 /// Covers all that the pods are made from, other than what the operator itself brings (its image and its ways).
 pub(crate) fn template_hash(replica: &Replica<'_>) -> String {
-    let Replica { owner: _, version, serving, credentials, config } = replica;
+    // The shards are part of the fleet's name, and which one it is does not change.
+    let Replica { owner: _, version, shard: _, serving, credentials, config } = replica;
     let inputs = serde_json::json!([version, serving.resources, serving.pod_template, credentials, config]);
     short_hash(inputs.to_string().as_bytes())
 }
@@ -81,7 +80,7 @@ pub(crate) fn hash_of(deployment: &Deployment) -> Option<&str> {
     annotation_of(deployment, annotation::TEMPLATE_HASH)
 }
 
-/// The Deployment of a version. Where one is there already and its pods are made from the same, they are left as they are: a newer operator
+/// The Deployment of a version, or of one shard of it. Where one is there already and its pods are made from the same, they are left as they are: a newer operator
 /// must not restart what it would only write differently. `frozen` leaves them as they are in any case. `canary` is kept as an annotation.
 pub(crate) fn deployment(
     replica: &Replica<'_>,
@@ -91,7 +90,7 @@ pub(crate) fn deployment(
     frozen: bool,
     settings: &Settings,
 ) -> Deployment {
-    let Replica { owner, version, serving, credentials: _, config: _ } = replica;
+    let Replica { owner, version, shard, serving, credentials: _, config: _ } = replica;
     let before = |key: &str| observed.and_then(|observed| annotation_of(observed, key));
     let hash = hash(replica, observed, frozen);
     let same = before(annotation::TEMPLATE_HASH) == Some(hash.as_str());
@@ -99,7 +98,7 @@ pub(crate) fn deployment(
     let keep = frozen || writer != settings.version;
     let kept = observed.filter(|_| same && keep).and_then(|observed| Some(observed.spec.as_ref()?.template.clone()));
     let image = observed.filter(|_| same).and_then(image_of).unwrap_or(&settings.image);
-    let mut metadata = owner.child(format!("{}-{version}", owner.name), labels(*owner, version));
+    let mut metadata = owner.child(serving_name(*owner, version, *shard), serving_labels(*owner, version, *shard));
     let mut annotations = BTreeMap::from([
         (annotation::TEMPLATE_HASH.to_owned(), hash.clone()),
         (annotation::OPERATOR_VERSION.to_owned(), writer.to_owned()),
@@ -110,7 +109,7 @@ pub(crate) fn deployment(
         metadata,
         spec: Some(DeploymentSpec {
             replicas: Some(replicas),
-            selector: matching(serving_selector(*owner, version)),
+            selector: matching(shard_selector(*owner, version, *shard)),
             progress_deadline_seconds: Some(serving.progress_deadline_seconds),
             revision_history_limit: Some(1),
             strategy: Some(DeploymentStrategy {
@@ -136,7 +135,7 @@ fn image_of(deployment: &Deployment) -> Option<&String> {
 }
 
 fn template(replica: &Replica<'_>, image: &str, settings: &Settings) -> PodTemplateSpec {
-    let Replica { owner, version, serving, credentials, config } = replica;
+    let Replica { owner, version, shard, serving, credentials, config } = replica;
     let drain = format!("{DRAIN_SECONDS}s");
     let configuration = format!("{CONFIG_DIRECTORY}/{SERVE_CONFIG_KEY}");
     let (http, grpc) = (format!("0.0.0.0:{HTTP_PORT}"), format!("0.0.0.0:{GRPC_PORT}"));
@@ -153,7 +152,12 @@ fn template(replica: &Replica<'_>, image: &str, settings: &Settings) -> PodTempl
         config_map: Some(ConfigMapVolumeSource { name: (*config).to_owned(), ..ConfigMapVolumeSource::default() }),
         ..Volume::default()
     }];
-    if serving.similar_items {
+    let peers = format!("{}-{{shard}}:{GRPC_PORT}", serving_name(*owner, version, None));
+    let number = shard.map(|Shard { number, of }| format!("{number}/{of}"));
+    if let Some(number) = &number {
+        args.extend(["--shard", number, "--peers", &peers]);
+    }
+    if serving.similar_items || shard.is_some() {
         args.extend(["--items-directory", ITEMS_DIRECTORY]);
         mounts.push(VolumeMount {
             name: "items".to_owned(),
@@ -187,5 +191,6 @@ fn template(replica: &Replica<'_>, image: &str, settings: &Settings) -> PodTempl
         volumes: Some(volumes),
         ..PodSpec::default()
     };
-    pod::template(labels(*owner, version), serving_selector(*owner, version), &serving.pod_template, spec)
+    let labels = serving_labels(*owner, version, *shard);
+    pod::template(labels, shard_selector(*owner, version, *shard), &serving.pod_template, spec)
 }

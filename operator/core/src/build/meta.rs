@@ -6,6 +6,8 @@ use coterie_crds::names::{MANAGER, label};
 use coterie_crds::{API_VERSION, ClusteringJob, KIND};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 
+use crate::fleet::Shard;
+
 /// The job that children belong to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Owner<'a> {
@@ -64,9 +66,32 @@ pub(crate) fn selector(owner: Owner<'_>, component: &str, more: &[(&str, &str)])
     labels.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-/// The serving pods of one model version.
-pub(crate) fn serving_selector(owner: Owner<'_>, version: &str) -> BTreeMap<String, String> {
-    selector(owner, label::SERVING, &[(label::MODEL_VERSION, version)])
+/// The serving pods of one fleet.
+pub(crate) fn serving_selector(owner: Owner<'_>, fleet: &str) -> BTreeMap<String, String> {
+    selector(owner, label::SERVING, &[(label::MODEL_VERSION, fleet)])
+}
+
+/// Labels of what belongs to a fleet, or to one shard of it.
+pub(crate) fn serving_labels(owner: Owner<'_>, fleet: &str, shard: Option<Shard>) -> BTreeMap<String, String> {
+    let mut labels = owner.labels(label::SERVING);
+    labels.insert(label::MODEL_VERSION.to_owned(), fleet.to_owned());
+    labels.extend(shard.map(shard_label));
+    labels
+}
+
+/// The serving pods of a fleet, or of one shard of it.
+pub(crate) fn shard_selector(owner: Owner<'_>, fleet: &str, shard: Option<Shard>) -> BTreeMap<String, String> {
+    serving_selector(owner, fleet).into_iter().chain(shard.map(shard_label)).collect()
+}
+
+/// The name of what belongs to a fleet, or to one shard of it.
+pub(crate) fn serving_name(owner: Owner<'_>, fleet: &str, shard: Option<Shard>) -> String {
+    let number = shard.map_or_else(String::new, |shard| format!("-{}", shard.number));
+    format!("{}-{fleet}{number}", owner.name)
+}
+
+fn shard_label(shard: Shard) -> (String, String) {
+    (label::SHARD.to_owned(), shard.number.to_string())
 }
 
 /// As Kubernetes wants it in most places.

@@ -15,4 +15,4 @@ pub(crate) use meta::Owner;
 pub(crate) use policies::{disruption_budget, serving_policy, training_policy};
 pub(crate) use record::{Record, record};
 pub(crate) use run_job::{TLS_DIRECTORY, credentials, identity, identity_name, run_job, run_service};
-pub(crate) use service::{Traffic, service};
+pub(crate) use service::{Traffic, service, shard_service};

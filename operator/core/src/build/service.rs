@@ -1,4 +1,4 @@
-//! The Service that clients ask: the job's name, whatever model version is behind it.
+//! The Service that clients ask: the job's name, whatever model version is behind it. And those by which shards find each other.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::deployment::{GRPC_PORT, HTTP_PORT};
-use super::meta::{Owner, selector, serving_selector};
+use super::meta::{Owner, selector, serving_labels, serving_name, serving_selector, shard_selector};
+use crate::fleet::Shard;
 
 /// Which pods take the traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,14 +22,6 @@ pub(crate) enum Traffic<'a> {
 
 /// The Service, pointed at pods since a time.
 pub(crate) fn service(owner: Owner<'_>, traffic: Traffic<'_>, switched: Option<Timestamp>) -> Service {
-    let port = |name: &str, number: u16, protocol: &str| ServicePort {
-        name: Some(name.to_owned()),
-        port: i32::from(number),
-        protocol: Some("TCP".to_owned()),
-        app_protocol: Some(protocol.to_owned()),
-        target_port: Some(IntOrString::String(name.to_owned())),
-        ..ServicePort::default()
-    };
     let mut metadata = owner.child(owner.name.to_owned(), owner.labels(label::SERVING));
     let (selector, stable) = match traffic {
         Traffic::One(version) => (serving_selector(owner, version), None),
@@ -47,5 +40,31 @@ pub(crate) fn service(owner: Owner<'_>, traffic: Traffic<'_>, switched: Option<T
             ..ServiceSpec::default()
         }),
         status: None,
+    }
+}
+
+/// The addresses of the replicas of one shard that are ready, for those of the others.
+pub(crate) fn shard_service(owner: Owner<'_>, fleet: &str, shard: Shard) -> Service {
+    let shard = Some(shard);
+    Service {
+        metadata: owner.child(serving_name(owner, fleet, shard), serving_labels(owner, fleet, shard)),
+        spec: Some(ServiceSpec {
+            cluster_ip: Some("None".to_owned()),
+            selector: Some(shard_selector(owner, fleet, shard)),
+            ports: Some(vec![port("grpc", GRPC_PORT, "kubernetes.io/h2c")]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn port(name: &str, number: u16, protocol: &str) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port: i32::from(number),
+        protocol: Some("TCP".to_owned()),
+        app_protocol: Some(protocol.to_owned()),
+        target_port: Some(IntOrString::String(name.to_owned())),
+        ..ServicePort::default()
     }
 }

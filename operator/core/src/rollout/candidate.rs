@@ -9,6 +9,7 @@ use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use super::named;
 use crate::build;
 use crate::context::{Context, Todo};
+use crate::fleet;
 use crate::replicas::version_of;
 
 /// How the replicas of a model are configured.
@@ -24,17 +25,16 @@ pub(super) struct Configuration {
 pub(super) fn configure(
     context: &Context<'_>,
     serving: &Serving,
-    model: &ModelStatus,
+    (model, fleet): (&ModelStatus, &str),
     deployment: Option<&Deployment>,
     shadow: Option<ShadowConfig>,
     todo: &mut Todo,
 ) -> Configuration {
     let job = &context.observed.job;
-    // A spec that asks for another model says nothing about where this one lies.
-    let frozen = !context.spec.as_ref().is_ok_and(|spec| spec.key.training_hash == model.training_hash);
+    let frozen = is_frozen(context, model);
     let labelled = || {
         let mut objects = context.children.config_maps.iter();
-        objects.find(|object| version_of(&object.metadata) == Some(&model.version))
+        objects.find(|object| version_of(&object.metadata) == Some(fleet))
     };
     let existing = deployment.and_then(|deployment| mounted(context, deployment)).or_else(labelled);
     let source = job.spec.source.store.as_ref().filter(|_| same_scheme(job));
@@ -47,13 +47,29 @@ pub(super) fn configure(
         cache: serving.cache.as_ref().map(cache_config),
         shadow,
     };
-    let config = build::serve_config(context.owner, &model.version, &config);
+    let config = build::serve_config(context.owner, fleet, &config);
     let config = existing.filter(|_| frozen).cloned().unwrap_or(config);
     let name = config.metadata.name.clone().unwrap_or_default();
     if named(&context.children.config_maps, &name).is_none() {
         todo.create(config);
     }
     Configuration { name, frozen }
+}
+
+/// A spec that asks for another model says nothing about where this one lies, nor how it is divided.
+fn is_frozen(context: &Context<'_>, model: &ModelStatus) -> bool {
+    !context.spec.as_ref().is_ok_and(|spec| spec.key.training_hash == model.training_hash)
+}
+
+/// The name of the fleet that is to serve a model; `selected` is the one that does now.
+pub(super) fn fleet(context: &Context<'_>, serving: &Serving, model: &ModelStatus, selected: Option<&str>) -> String {
+    let of_model = |name: &&str| fleet::version(name) == model.version;
+    let names = || context.children.deployments.iter().filter_map(|deployment| version_of(&deployment.metadata));
+    let existing = selected.filter(of_model).or_else(|| names().find(of_model));
+    match existing.filter(|_| is_frozen(context, model)) {
+        Some(existing) => existing.to_owned(),
+        None => fleet::name(&model.version, serving.shards.unsigned_abs()),
+    }
 }
 
 /// What the pods of a Deployment serve.

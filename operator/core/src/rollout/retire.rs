@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::context::{Context, Todo};
-use crate::replicas::{deployment_of, desired, is_ready, version_of};
+use crate::fleet;
+use crate::replicas::version_of;
 
 /// Removes replicas of versions that nobody needs, with what belongs to them.
 pub(super) fn retire(
@@ -44,12 +45,17 @@ pub(super) fn retire(
             todo.delete(autoscaler);
         }
     }
+    // Those by which shards find each other. The one that clients ask is of no version.
+    for service in &children.services {
+        if version_of(&service.metadata).is_some_and(|version| !kept.contains(version)) {
+            todo.delete(service);
+        }
+    }
     for object in &children.config_maps {
         let Some(version) = version_of(&object.metadata) else { continue };
         let outdated = version == wanted && object.metadata.name.as_deref() != Some(config);
         // Pods of a template that is being replaced may still mount the one before.
-        let replaced = outdated
-            && deployment_of(context, wanted).is_some_and(|deployment| is_ready(deployment, desired(deployment)));
+        let replaced = outdated && fleet::of(context, wanted).is_some_and(|fleet| fleet.is_ready(fleet.desired()));
         if !kept.contains(version) || replaced {
             todo.delete(object);
         }

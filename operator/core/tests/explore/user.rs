@@ -172,6 +172,9 @@ fn change(spec: &mut ClusteringJobSpec, dice: &mut Dice) {
             if dice.chance(50) {
                 serving.rollout = Some(steps(dice));
             }
+            if serving.autoscaling.is_none() && serving.rollout.is_none() && dice.chance(50) {
+                (serving.similar_items, serving.shards) = (true, *dice.pick(&[1, 2, 3]));
+            }
             spec.serving = Some(serving);
         }
         9 => spec.suspend = dice.chance(40),
@@ -246,7 +249,8 @@ pub fn brief(spec: &ClusteringJobSpec) -> String {
         .as_ref()
         .map(|serving| {
             format!(
-                " serving={} auto={} memory={:?} steps={:?}",
+                " serving={}x{} auto={} memory={:?} steps={:?}",
+                serving.shards,
                 serving.replicas,
                 serving.autoscaling.is_some(),
                 serving.resources.memory,

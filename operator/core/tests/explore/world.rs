@@ -24,8 +24,9 @@ const MOVES: usize = 20_000;
 /// Plans at rest that must all be empty.
 const RESTS: usize = 20;
 
-/// Without a write for this long, all that was begun is done: longer than replicas stay after a switch.
-const SETTLED: SignedDuration = SignedDuration::from_secs(20);
+/// Without a write for this long, all that was begun is done: longer than replicas stay after a switch, and than the outcome of a run whose pods are gone
+/// is waited for.
+const SETTLED: SignedDuration = SignedDuration::from_secs(40);
 
 /// Times of the schedule until the end must be reached, where runs take longer than a time is away from the next.
 const DAYS: usize = 6;

@@ -4,5 +4,6 @@
 mod canary;
 mod rollout;
 mod schedule;
+mod shards;
 mod situation;
 mod training;

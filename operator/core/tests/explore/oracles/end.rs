@@ -15,7 +15,7 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 
-use super::{CONDITIONS, Destiny, destiny, digest, holds, selected_alone};
+use super::{CONDITIONS, Destiny, destiny, digest, holds, selected_alone, shards};
 use crate::explore::apiserver::Server;
 use crate::explore::deployments::{available, serves};
 use crate::explore::operator::NAME;
@@ -65,11 +65,19 @@ pub fn end(server: &Server, luck: &Luck<'_>) -> Result<(), String> {
     if ready && destiny == Destiny::Ready && job.spec.serving.is_some() {
         let version =
             server.get::<Service>(NAME).and_then(|service| selected_alone(service)).ok_or("no Service serves")?;
-        let deployment =
-            server.get::<Deployment>(&format!("{NAME}-{version}")).ok_or("the selected Deployment is missing")?;
-        let config = serves(server, deployment).ok_or("the replicas have no configuration")?;
-        must!(config.digest == digest(&job.spec), "{} is served, {} is asked for", config.digest, digest(&job.spec));
-        must!(server.all::<Deployment>().len() == 1, "old Deployments stay: {:?}", server.all::<Deployment>().keys());
+        let shards = shards(&job.spec);
+        let numbered = |number: usize| if shards > 1 { format!("-{number}") } else { String::new() };
+        for name in (0..shards).map(|number| format!("{NAME}-{version}{}", numbered(number))) {
+            let deployment = server.get::<Deployment>(&name).ok_or("a selected Deployment is missing")?;
+            let config = serves(server, deployment).ok_or("the replicas have no configuration")?;
+            let (found, asked) = (config.digest, digest(&job.spec));
+            must!(found == asked, "{found} is served, {asked} is asked for");
+            must!(shards == 1 || server.get::<Service>(&name).is_some(), "shards find none of the Service {name}");
+        }
+        let names = server.all::<Deployment>().keys();
+        must!(names.len() == shards, "old Deployments stay: {names:?}");
+        let peers = server.all::<Service>().keys().filter(|name| name.contains("-of-")).count();
+        must!(peers == if shards > 1 { shards } else { 0 }, "old Services of shards stay");
         must!(server.get::<PodDisruptionBudget>(NAME).is_some(), "there is no disruption budget");
         let scaled = job.spec.serving.as_ref().is_some_and(|serving| serving.autoscaling.is_some());
         must!(
@@ -81,6 +89,10 @@ pub fn end(server: &Server, luck: &Luck<'_>) -> Result<(), String> {
         must!(server.all::<Deployment>().is_empty(), "Deployments stay without serving");
         must!(server.all::<HorizontalPodAutoscaler>().is_empty(), "autoscalers stay without serving");
         must!(server.get::<Service>(NAME).is_none(), "the Service stays without serving");
+        must!(
+            !server.all::<Service>().keys().any(|name| name.contains("-of-")),
+            "Services of shards stay without serving"
+        );
     }
     history(server, &job.spec, luck)
 }
@@ -128,7 +140,7 @@ fn history(server: &Server, spec: &ClusteringJobSpec, luck: &Luck<'_>) -> Result
         let Some(run) = run.filter(|run| kept(&run)) else { continue };
         must!(server.get::<ConfigMap>(&run).is_some(), "the Secret {name} outlives its run");
     }
-    for name in server.all::<Service>().keys().filter(|name| *name != NAME).filter(kept) {
+    for name in server.all::<Service>().keys().filter(|name| *name != NAME && !name.contains("-of-")).filter(kept) {
         must!(server.get::<ConfigMap>(name).is_some(), "the Service {name} outlives its run");
     }
     Ok(())

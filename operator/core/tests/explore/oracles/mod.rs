@@ -15,6 +15,7 @@ mod plan;
 mod server;
 
 use coterie_crds::names::{annotation, condition, label};
+use coterie_crds::spec::ClusteringJobSpec;
 use coterie_crds::status::ClusteringJobStatus;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
@@ -48,6 +49,19 @@ fn selected_alone(service: &Service) -> Option<&String> {
 fn selected(service: &Service) -> Option<&String> {
     let beside = service.metadata.annotations.as_ref().and_then(|notes| notes.get(annotation::STABLE_VERSION));
     beside.or_else(|| selected_alone(service))
+}
+
+/// What the pods are labelled with that a spec wants of a model version.
+fn fleet(spec: &ClusteringJobSpec, version: &str) -> String {
+    match shards(spec) {
+        1 => version.to_owned(),
+        shards => format!("{version}-of-{shards}"),
+    }
+}
+
+/// Deployments that a spec wants of a version.
+fn shards(spec: &ClusteringJobSpec) -> usize {
+    spec.serving.as_ref().map_or(1, |serving| serving.shards as usize)
 }
 
 fn version(deployment: &Deployment) -> Option<&String> {

@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::destiny::accepts;
-use super::{CONDITIONS, deployment, digest, holds, selected, version};
+use super::{CONDITIONS, deployment, digest, fleet, holds, selected, shards, version};
 use crate::explore::deployments::available;
 use crate::explore::kstatus::{self, Verdict};
 use crate::explore::operator::{NAME, describe};
@@ -122,13 +122,13 @@ fn ready(observed: &Observed, status: &ClusteringJobStatus) -> Result<(), String
             .iter()
             .find(|service| service.metadata.name.as_deref() == Some(NAME))
             .and_then(selected);
-        must!(selected == Some(&model.version), "Ready, but the Service selects {selected:?}, not {}", model.version);
-        let serving = deployment(&observed.children.deployments, &model.version);
-        must!(
-            serving.is_some_and(|serving| available(serving) > 0),
-            "Ready, but no replica of {} answers",
-            model.version
-        );
+        let wanted = fleet(spec, &model.version);
+        must!(selected == Some(&wanted), "Ready, but the Service selects {selected:?}, not {wanted}");
+        let deployments = observed.children.deployments.iter();
+        let answering =
+            deployments.filter(|deployment| version(deployment) == Some(&wanted) && available(deployment) > 0);
+        let (found, all) = (answering.count(), shards(spec));
+        must!(found == all, "Ready, but replicas of {found} of {all} shards of {wanted} answer");
     }
     Ok(())
 }
@@ -142,7 +142,10 @@ fn traffic(observed: &Observed, plan: &Plan) -> Result<(), String> {
     };
     let deployments: Vec<Deployment> = observed.children.deployments.iter().filter(ours).cloned().collect();
     let deployments = &deployments;
-    let answers = |wanted: &String| deployment(deployments, wanted).is_some_and(|found| available(found) > 0);
+    let answers = |wanted: &String| {
+        let mut all = deployments.iter().filter(|deployment| version(deployment) == Some(wanted)).peekable();
+        all.peek().is_some() && all.all(|deployment| available(deployment) > 0)
+    };
     let service = observed.children.services.iter().find(|service| service.metadata.name.as_deref() == Some(NAME));
     let before = service.and_then(selected);
     for action in &plan.actions {
@@ -150,7 +153,7 @@ fn traffic(observed: &Observed, plan: &Plan) -> Result<(), String> {
             Action::Apply(Object::Service(service)) if service.metadata.name.as_deref() == Some(NAME) => {
                 let after = selected(service).ok_or("the Service selects no version")?;
                 let moved = before != Some(after);
-                let others = deployments.iter().any(|other| available(other) > 0 && version(other) != Some(after));
+                let others = deployments.iter().filter_map(version).any(|other| other != after && answers(other));
                 must!(!moved || answers(after) || !others, "the Service is pointed at {after}, where nothing answers");
             }
             Action::Delete(deletion)

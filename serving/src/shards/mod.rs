@@ -1,0 +1,87 @@
+//! Similar items where they are divided over shards: the replica that is asked looks at its own, asks one replica of each other
+//! shard at the same time, and merges what they found.
+//!
+//! A question is answered by all shards or not at all, and by one model: every request names the items it is about, and a replica
+//! that has others refuses.
+//!
+//! ```text
+//! an id      -> who has it? (all shards) -> its vector, and its place so that it is left out
+//! a vector   -> the nearest of each shard (all shards) -> the nearest of those
+//! ```
+//!
+//! What shards send each other is spelt in [`wire`]; which replica of a shard is asked, and when another, is decided in [`peers`].
+
+mod peers;
+mod service;
+mod wire;
+
+pub(crate) use peers::Peers;
+pub(crate) use service::service;
+
+use crate::app::App;
+use crate::query::{self, Found, ItemPlace, Like, Method, QueryError, Search, Served, Similar, SimilarItem};
+use coterie_model::items::{ItemIndex, Shard};
+use futures::future::try_join_all;
+use futures::try_join;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Asks all shards on behalf of one question.
+struct Round<'a> {
+    app: &'a App,
+    served: &'a Arc<Served>,
+    index: &'a ItemIndex,
+    deadline: Instant,
+}
+
+/// The items of all shards that are similar to what is asked for, and how they were found.
+pub(crate) async fn similar(
+    app: &App,
+    served: &Arc<Served>,
+    question: Similar,
+    deadline: Instant,
+) -> Result<(Method, Vec<SimilarItem>), QueryError> {
+    let index = served.items().ok_or(QueryError::NoItems)?;
+    let round = Round { app, served, index, deadline };
+    let asked = query::asked(served, &question)?;
+    let search = match question.like {
+        Like::Item(id) => {
+            let found = round.find(&id).await?;
+            asked.near_item(found.ok_or(QueryError::UnknownItem { id })?)
+        }
+        Like::Vector(vector) => asked.near_vector(served, &vector)?,
+    };
+    let count = search.count;
+    Ok((asked.method, query::merge(round.nearest(search).await?, count)))
+}
+
+impl Round<'_> {
+    /// The first item with this id, in the order of an index of all items.
+    async fn find(&self, id: &str) -> Result<Option<(ItemPlace, Vec<f32>)>, QueryError> {
+        let mut all = self.others(|peers, shard| peers.find(self.served, self.index, shard, id, self.deadline)).await?;
+        all.push(query::find(self.served, id)?);
+        Ok(all.into_iter().flatten().min_by_key(|(place, _)| *place))
+    }
+
+    /// The nearest items of each shard.
+    async fn nearest(&self, search: Search) -> Result<Vec<Found>, QueryError> {
+        let others = self.others(|peers, shard| peers.nearest(self.served, self.index, shard, &search, self.deadline));
+        let (own, others) = try_join!(self.app.compute.part(self.served, search.clone()), others)?;
+        Ok(own.into_iter().chain(others.into_iter().flatten()).collect())
+    }
+
+    /// Asks every other shard at the same time.
+    async fn others<'b, T, F>(&'b self, ask: impl Fn(&'b Peers, Shard) -> F) -> Result<Vec<T>, QueryError>
+    where
+        F: Future<Output = Result<T, QueryError>>,
+    {
+        let own = self.index.shard();
+        let peers = self.app.peers.as_ref().filter(|peers| peers.shards() == own.of()).ok_or_else(|| {
+            let what = "this replica was not told where the others are: give --peers".to_owned();
+            QueryError::ShardMissing { shard: u32::from(own.number() == 0), shards: own.of(), what }
+        })?;
+        let numbers = (0..own.of()).filter(|number| *number != own.number());
+        let shards = numbers.filter_map(|number| Shard::new(number, own.of()));
+        try_join_all(shards.map(|shard| ask(peers, shard))).await
+    }
+}
