@@ -60,7 +60,7 @@ pub(crate) struct Serve {
     tables: bool,
     /// The shard of the items that this replica holds, counted from 0, and how many there are: where one replica has no room for all items,
     /// several hold a shard each.
-    #[arg(long, value_name = "NUMBER/SHARDS", requires_all = ["items_directory", "peers"])]
+    #[arg(long, value_name = "NUMBER/SHARDS", requires_all = ["items_directory", "peers", "grpc"])]
     shard: Option<Shard>,
     /// Where the replicas of each shard answer gRPC, with {shard} in place of its number, as in songs-{shard}:8081; a name may stand for
     /// several replicas, and several may be given with commas between.

@@ -113,7 +113,7 @@ fn every_rule_has_a_message_and_a_field_that_exists() {
             let message = rule["message"].as_str().unwrap_or_default();
             assert!(message.len() > 20 && !message.contains('\n') && !message.ends_with('.'), "{path}: {message:?}");
             if let Some(field) = rule["fieldPath"].as_str() {
-                let names = field.split('.').skip(1);
+                let names = field.strip_prefix('.').unwrap_or_else(|| panic!("{path}: {field}")).split('.');
                 let named = names.fold(schema, |schema, name| &schema["properties"][name]);
                 assert!(!named.is_null(), "{path}: {field}");
             }

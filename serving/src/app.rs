@@ -132,17 +132,20 @@ impl App {
         }
     }
 
-    /// The items similar to what is asked for, and how they were found. Other shards are waited for until `deadline`.
+    /// The items similar to what is asked for, and how they were found.
+    ///
+    /// Whoever asks the same meanwhile waits for this answer, so other shards are waited for as long as any request may take, not as long as this
+    /// caller waits.
     pub(crate) async fn similar(
         &self,
         served: &Arc<Served>,
         question: Similar,
-        deadline: Instant,
     ) -> Result<(Method, Vec<SimilarItem>), QueryError> {
         let key = Key::similar(served.identity(), &question, query::method(served, &question)?);
         let divided = served.items().is_some_and(|index| !index.shard().is_whole());
         let compute = async {
             let (method, items) = if divided {
+                let deadline = Instant::now() + self.settings.request_timeout;
                 shards::similar(self, served, question, deadline).await?
             } else {
                 self.compute.similar(served, question).await?

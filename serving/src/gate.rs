@@ -8,13 +8,13 @@ use crate::query::QueryError;
 use crate::{outgoing, rest, status};
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{Extensions, HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tonic::{Code, Status};
 
 /// The gate of one protocol.
@@ -22,15 +22,6 @@ use tonic::{Code, Status};
 pub(crate) struct Gate {
     pub(crate) app: Arc<App>,
     pub(crate) protocol: Protocol,
-}
-
-/// When the answer to a request must be there. In the request's extensions.
-#[derive(Clone, Copy, Debug)]
-struct Deadline(Instant);
-
-/// When the answer to a request with these extensions must be there.
-pub(crate) fn deadline(extensions: &Extensions, app: &App) -> Instant {
-    extensions.get().map_or_else(|| Instant::now() + app.settings.request_timeout, |Deadline(time)| *time)
 }
 
 /// Lets a request through.
@@ -61,8 +52,7 @@ async fn answer(app: &App, protocol: Protocol, slot: &Slot, request: Request, ne
         Protocol::Http => limit,
         Protocol::Grpc => caller_deadline(request.headers()).map_or(limit, |deadline| deadline.min(limit)),
     };
-    let (mut head, body) = request.into_parts();
-    head.extensions.insert(Deadline(Instant::now() + deadline));
+    let (head, body) = request.into_parts();
     let request = match slot.charge(body, protocol.body_error()) {
         Ok(body) => Request::from_parts(head, Body::new(body)),
         Err(error) => return protocol.refuse(&error),

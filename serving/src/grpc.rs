@@ -107,11 +107,7 @@ impl Service {
         Ok(NearestClustersResponse { clusters, model_version: served.version().to_owned() })
     }
 
-    async fn answer_similar(
-        &self,
-        request: SimilarItemsRequest,
-        deadline: Instant,
-    ) -> Result<SimilarItemsResponse, QueryError> {
+    async fn answer_similar(&self, request: SimilarItemsRequest) -> Result<SimilarItemsResponse, QueryError> {
         let how = request.method();
         let SimilarItemsRequest { id, vector, count, cluster, method: _, model_version } = request;
         let served = self.app.served(&model_version)?;
@@ -129,7 +125,7 @@ impl Service {
             SearchMethod::Exact => Some(Method::Exact),
         };
         let question = Similar { like, count: (count != 0).then_some(count), cluster: cluster.map(i64::from), method };
-        let (method, items) = self.app.similar(&served, question, deadline).await?;
+        let (method, items) = self.app.similar(&served, question).await?;
         let method = match method {
             Method::Lists => SearchMethod::Lists,
             Method::Tables => SearchMethod::Tables,
@@ -272,8 +268,7 @@ impl Query for Service {
         &self,
         request: Request<SimilarItemsRequest>,
     ) -> Result<Response<SimilarItemsResponse>, Status> {
-        let deadline = gate::deadline(request.extensions(), &self.app);
-        reply(self.answer_similar(request.into_inner(), deadline).await)
+        reply(self.answer_similar(request.into_inner()).await)
     }
 
     async fn list_clusters(

@@ -129,7 +129,6 @@ async fn nearest_clusters(State(app): State<Arc<App>>, request: Request) -> Repl
 }
 
 async fn similar_items(State(app): State<Arc<App>>, request: Request) -> Reply {
-    let deadline = gate::deadline(request.extensions(), &app);
     let SimilarBody { id, vector, count, cluster, method, model_version } = body::parse(&app, request).await?;
     let served = app.served(model_version.as_deref().unwrap_or_default())?;
     let like = match (id, vector) {
@@ -141,7 +140,7 @@ async fn similar_items(State(app): State<Arc<App>>, request: Request) -> Reply {
         }
     };
     let question = Similar { like, count, cluster, method: method.map(MethodName::method) };
-    let (method, items) = app.similar(&served, question, deadline).await?;
+    let (method, items) = app.similar(&served, question).await?;
     Ok(json(spell(&SimilarReply { model_version: served.version(), method: method.name(), items: &items })?))
 }
 

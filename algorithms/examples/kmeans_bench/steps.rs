@@ -12,6 +12,9 @@ use super::{Failure, npy, passes};
 /// # Errors
 /// When a file cannot be written, or the iterations one by one do not lead to the run's end.
 pub(crate) fn write(folder: &Path, points: &[f32], means: &[f64], first: Vec<f32>, fit: &Fit) -> Result<(), Failure> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)?;
+    }
     std::fs::create_dir_all(folder)?;
     let d = means.len();
     // Labels are a function of the centroids, and so are the next centroids: an iteration needs nothing of those before it.

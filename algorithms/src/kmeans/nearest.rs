@@ -38,6 +38,9 @@ fn possible(centroids: &Centroids, row: &[f32], count: usize) -> Option<Vec<u32>
     let mut scores = vec![0.0; centroids.panels().count() * kernel::WIDTH];
     kernel::scores(centroids.panels(), row, &mut scores);
     scores.truncate(k);
+    if !scores.iter().all(|score| score.is_finite()) {
+        return None;
+    }
     let longest = centroids.panels().longest();
     let length = squared_distance(row, &vec![0.0; d]).sqrt() * (1.0 + slack(d));
     // E of the documentation of `bounds`, and how far distances themselves may be off.

@@ -91,7 +91,7 @@ fn default_restarts() -> i32 {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.width) || !self.width.matches('^[0.]+([eE].*)?$')")
-        .message("width must be greater than 0; about the distance of rows that belong together is a good start")
+        .message("width must be greater than 0; about five times the distance of rows that belong together is a good start")
         .field_path(".width"),
 )]
 pub struct LshClustering {

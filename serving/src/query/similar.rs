@@ -193,8 +193,8 @@ pub fn similar_cost(served: &Served, method: Method) -> usize {
     let (n, k) = (items.index.len(), served.model().n_clusters());
     let rows = match method {
         Method::Lists => (n / k.max(1)).saturating_mul(items.index.breadth().lists),
-        // What buckets hold is not known beforehand.
-        Method::Tables => items.index.tables().map_or(0, |tables| 64 * tables.probes()),
+        // What buckets hold is not known beforehand. Of a shard without tables all items are looked at.
+        Method::Tables => items.index.tables().map_or(n, |tables| 64 * tables.probes()),
         Method::Exact => n,
     };
     rows.saturating_mul(served.model().dimension()).saturating_add(served.cost_per_row())
@@ -282,7 +282,7 @@ pub(super) fn look<T>(
                 found.retain(|found| Some(found.id) != left_out);
                 found.truncate(count);
             }
-            // A shard without tables has few items.
+            // A shard has no tables while it has few items, or was made before tables were asked for.
             (Method::Exact | Method::Tables, None, _) => {
                 searcher.nearest(&lists, metric, query, all, count, left_out, found);
             }

@@ -26,6 +26,9 @@ use futures::try_join;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Longest id that is asked for: it is sent to all shards.
+const MOST_ID_BYTES: usize = 64 << 10;
+
 /// Asks all shards on behalf of one question.
 struct Round<'a> {
     app: &'a App,
@@ -58,6 +61,14 @@ pub(crate) async fn similar(
 impl Round<'_> {
     /// The first item with this id, in the order of an index of all items.
     async fn find(&self, id: &str) -> Result<Option<(ItemPlace, Vec<f32>)>, QueryError> {
+        // It goes to every other shard.
+        if id.len() > MOST_ID_BYTES {
+            let what = format!(
+                "an id of {} bytes: where items are divided, at most {MOST_ID_BYTES} may be asked for",
+                id.len()
+            );
+            return Err(QueryError::Malformed { what });
+        }
         let mut all = self.others(|peers, shard| peers.find(self.served, self.index, shard, id, self.deadline)).await?;
         all.push(query::find(self.served, id)?);
         Ok(all.into_iter().flatten().min_by_key(|(place, _)| *place))

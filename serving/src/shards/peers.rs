@@ -2,7 +2,7 @@
 //!
 //! The names of a shard's replicas are looked up every few seconds, and at once when a replica did not answer; questions go to the
 //! addresses in turn. A replica that is down, busy, or of another model costs one more question, to another replica where there is one; one
-//! that is slow has half of the time that is left.
+//! that is slow has half of the time that is left, and two seconds at most.
 
 use super::wire;
 use crate::query::{Found, ItemPlace, QueryError, Search, Served};
@@ -11,8 +11,9 @@ use coterie_protocol::internal::FindItemRequest;
 use coterie_protocol::internal::item_shards_client::ItemShardsClient;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
@@ -20,8 +21,16 @@ use tonic::{Request, Response, Status};
 const LOOK_UP: Duration = Duration::from_secs(5);
 /// How often they are after a replica did not answer.
 const LOOK_UP_AGAIN: Duration = Duration::from_millis(100);
+/// How long fresh names are waited for after that, before what is known is used again.
+const FRESH: Duration = Duration::from_millis(250);
 /// How long a replica that did not answer is passed over while another does.
 const PASSED_OVER: Duration = Duration::from_secs(5);
+/// Who was not given as much time is not passed over: the caller was in a hurry.
+const FAIR: Duration = Duration::from_secs(1);
+/// Longest time of the first replica, whatever is left: what waits takes the place of other requests.
+const FIRST: Duration = Duration::from_secs(2);
+/// Kept of the time that is left, so that the answer can still say what is missing.
+const MARGIN: Duration = Duration::from_millis(50);
 /// Time to establish a connection.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How often an idle connection is asked for a sign of life, and how long that may take.
@@ -34,7 +43,7 @@ type Client = ItemShardsClient<Channel>;
 /// The replicas of all shards.
 #[derive(Debug)]
 pub(crate) struct Peers {
-    shards: Vec<Replicas>,
+    shards: Vec<Arc<Replicas>>,
 }
 
 /// The replicas of one shard.
@@ -43,6 +52,8 @@ struct Replicas {
     /// Each `host:port`; a name may stand for several replicas.
     addresses: Vec<String>,
     known: Mutex<Known>,
+    /// One lookup at a time: they cannot be cancelled.
+    looking: Semaphore,
 }
 
 /// What is known of them.
@@ -61,7 +72,8 @@ struct Known {
 impl Peers {
     /// Peers at these addresses: of each shard those of its replicas.
     pub(crate) fn new(addresses: Vec<Vec<String>>) -> Self {
-        let replicas = |addresses| Replicas { addresses, known: Mutex::default() };
+        let replicas =
+            |addresses| Arc::new(Replicas { addresses, known: Mutex::default(), looking: Semaphore::new(1) });
         Self { shards: addresses.into_iter().map(replicas).collect() }
     }
 
@@ -124,7 +136,7 @@ impl Peers {
         let mut words = BTreeSet::new();
         for last in [false, true] {
             let left = deadline.saturating_duration_since(Instant::now());
-            let time = if last { left } else { left / 2 };
+            let time = if last { left.saturating_sub(MARGIN) } else { FIRST.min(left / 2) };
             let mut asked = None;
             let attempt = async {
                 let (address, client) = replicas.choose(last).await?;
@@ -133,11 +145,19 @@ impl Peers {
             };
             match tokio::time::timeout(time, attempt).await {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
-                Ok(Err(what)) => words.insert(what),
-                Err(_elapsed) => words.insert(match asked {
-                    Some(address) => format!("{address}: no answer within {time:.1?}"),
-                    None => format!("its name is being looked up for {time:.1?}"),
-                }),
+                Ok(Err(what)) => {
+                    words.insert(what);
+                }
+                Err(_elapsed) => {
+                    let what = match asked {
+                        Some(address) => format!("{address}: no answer within {time:.1?}"),
+                        None => format!("its name is being looked up for {time:.1?}"),
+                    };
+                    words.insert(what);
+                    if time < FAIR {
+                        continue;
+                    }
+                }
             };
             if let Some(address) = asked {
                 replicas.pass_over(address);
@@ -163,10 +183,16 @@ fn unreadable(shard: Shard) -> QueryError {
 
 impl Replicas {
     /// The replica whose turn it is, one that failed a moment ago only if there is no other. `failed` tells that one just did.
-    async fn choose(&self, failed: bool) -> Result<(SocketAddr, Client), String> {
-        if self.must_look_up(Instant::now(), failed) {
-            let found = self.look_up().await;
-            self.known().take_in(found, Instant::now())?;
+    async fn choose(self: &Arc<Self>, failed: bool) -> Result<(SocketAddr, Client), String> {
+        if self.known().addresses.is_empty() {
+            self.find_first().await?;
+        } else if self.must_look_up(Instant::now(), failed) {
+            // What is known serves where this takes long, or meanwhile.
+            let this = Arc::clone(self);
+            let renewal = tokio::spawn(async move { this.renew().await });
+            if failed {
+                let _ = tokio::time::timeout(FRESH, renewal).await;
+            }
         }
         let mut known = self.known();
         let address =
@@ -182,11 +208,30 @@ impl Replicas {
         Ok((address, client))
     }
 
-    /// Whether names must be looked up now. Others go on with what is known meanwhile.
+    /// Looks the names up where nothing is known of them yet.
+    async fn find_first(&self) -> Result<(), String> {
+        let _turn = self.looking.acquire().await.map_err(|closed| closed.to_string())?;
+        // Somebody else may have found them meanwhile.
+        if !self.known().addresses.is_empty() {
+            return Ok(());
+        }
+        let found = self.look_up().await;
+        self.known().take_in(found, Instant::now())
+    }
+
+    /// Looks the names up again, unless somebody does already.
+    async fn renew(&self) {
+        let Ok(_turn) = self.looking.try_acquire() else { return };
+        let found = self.look_up().await;
+        // Something is known, so this cannot fail.
+        let _ = self.known().take_in(found, Instant::now());
+    }
+
+    /// Whether names must be looked up now.
     fn must_look_up(&self, now: Instant, failed: bool) -> bool {
         let mut known = self.known();
         let after = if failed { LOOK_UP_AGAIN } else { LOOK_UP };
-        let due = known.addresses.is_empty() || known.looked_up.is_none_or(|time| now >= time + after);
+        let due = known.looked_up.is_none_or(|time| now >= time + after);
         if due {
             known.looked_up = Some(now);
         }
@@ -210,6 +255,10 @@ impl Replicas {
                 Ok(found) => all.extend(found),
                 Err(error) => failure = Some(format!("{name}: {error}")),
             }
+        }
+        // What was known of a name that could not be looked up still holds.
+        if failure.is_some() {
+            all.extend(&self.known().addresses);
         }
         if all.is_empty() {
             return Err(failure.unwrap_or_else(|| format!("{} has no replicas", self.addresses.join(", "))));

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray},
+    array::{ArrayRef, BooleanArray, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray},
+    compute::filter,
     datatypes::{DataType, Field, Schema},
 };
 use coterie_algorithms::{
@@ -92,12 +93,13 @@ impl RowSink {
                     Some(open) => open,
                     None => part.insert(self.open_items(split, ids.data_type(), centroids.dimension())?),
                 };
-                for stretch in stretches(&found) {
-                    let ids = ids.slice(stretch.start, stretch.len());
-                    let d = centroids.dimension();
-                    let rows = &transformed[stretch.start * d..stretch.end * d];
-                    open.write(ids, &found[stretch], rows).await.map_err(|error| self.items_failed(&error))?;
-                }
+                let written = if found.contains(&NOISE) {
+                    let (ids, found, rows) = clustered(&ids, &found, &transformed)?;
+                    open.write(ids, &found, &rows).await
+                } else {
+                    open.write(Arc::clone(&ids), &found, &transformed).await
+                };
+                written.map_err(|error| self.items_failed(&error))?;
             }
             if assignments {
                 let batch = self.batch(ids, &transformed, &found, centroids)?;
@@ -184,6 +186,15 @@ impl RowSink {
         }
         RunError::transient(format!("writing items to {uri}: {}", chain(error)))
     }
+}
+
+/// What belongs to clusters of some rows: identifiers, labels and values.
+fn clustered(ids: &ArrayRef, labels: &[u32], rows: &[f32]) -> Result<(ArrayRef, Vec<u32>, Vec<f32>), RunError> {
+    let d = rows.len() / labels.len().max(1);
+    let kept: BooleanArray = labels.iter().map(|label| Some(*label != NOISE)).collect();
+    let ids = filter(ids, &kept).map_err(|error| RunError::transient(format!("items: {error}")))?;
+    let rows = stretches(labels).flat_map(|stretch| &rows[stretch.start * d..stretch.end * d]).copied().collect();
+    Ok((ids, labels.iter().copied().filter(|label| *label != NOISE).collect(), rows))
 }
 
 /// The rows' identifiers: what the source says, or their numbers.

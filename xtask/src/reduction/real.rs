@@ -10,7 +10,7 @@ use super::hosts::{Hosts, address};
 use crate::context::Context;
 use crate::process::{cargo, check, run as show};
 
-/// Memory of a worker besides its rows, in MiB.
+/// Memory of a worker besides twice that of its rows, in MiB: rows stay in memory where they take no more than half.
 const MEMORY: u64 = 512;
 /// Port of the coordinator.
 const PORT: u16 = 7070;
@@ -92,7 +92,7 @@ fn run_in(programs: &Programs, trial: &Trial, workers: u64, directory: &Path) ->
     )?;
     let hosts = Hosts::up(workers + 1, trial.bandwidth)?;
     let log = directory.join("coordinator.log");
-    let memory = format!("{}Mi", MEMORY + ((rows * dimension * size_of::<f32>() as u64) >> 20));
+    let memory = format!("{}Mi", MEMORY + ((2 * rows * dimension * size_of::<f32>() as u64) >> 20));
     let start = |host: u64, role: &[&str]| -> Result<Child> {
         let mut command = hosts.command(host, &programs.coterie);
         command.args(["worker", "--threads", "1", "--memory", &memory, "--run-config"]).arg(directory.join("run.json"));

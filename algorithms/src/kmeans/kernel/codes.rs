@@ -189,12 +189,14 @@ widened! {
         slack: f32,
         bounds: &mut [f32],
     ) {
+        /// Of larger sums a bound might overflow.
+        const LARGEST: f32 = f32::MAX / 4.0;
         let rows = scales.iter().zip(squares).zip(dots).zip(bounds);
         for (((scale, own), &dot), bound) in rows {
             // Twice the product is at most the sum of the squares, so the error is at most a share of that.
             let sum = own + square;
             let found = (sum - twice * (scale * dot as f32)) - slack * sum;
-            *bound = if sum < f32::MAX { found } else { 0.0 };
+            *bound = if sum < LARGEST { found } else { 0.0 };
         }
     }
 }

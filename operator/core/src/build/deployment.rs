@@ -30,6 +30,8 @@ const CONFIG_DIRECTORY: &str = "/etc/coterie/serving";
 const ITEMS_DIRECTORY: &str = "/var/lib/coterie/items";
 /// How long a replica goes on answering after it was told to stop, so that every proxy hears of it first.
 const DRAIN_SECONDS: i64 = 10;
+/// How long it may take until all replicas have heard of a new one by its name: what DNS servers and they themselves keep.
+const PEERS_HEAR_SECONDS: i32 = 40;
 /// Beyond the drain: requests in flight.
 const GRACE_SECONDS: i64 = 60;
 
@@ -112,6 +114,7 @@ pub(crate) fn deployment(
             selector: matching(shard_selector(*owner, version, *shard)),
             progress_deadline_seconds: Some(serving.progress_deadline_seconds),
             revision_history_limit: Some(1),
+            min_ready_seconds: shard.map(|_| settle(serving.progress_deadline_seconds)),
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(RollingUpdateDeployment {
@@ -124,6 +127,11 @@ pub(crate) fn deployment(
         }),
         status: None,
     }
+}
+
+/// How long a new replica of a shard answers before one of the old ones ends: until the others have heard of it by its name.
+fn settle(progress_deadline: i32) -> i32 {
+    PEERS_HEAR_SECONDS.min(progress_deadline - 1)
 }
 
 fn annotation_of<'a>(deployment: &'a Deployment, key: &str) -> Option<&'a str> {

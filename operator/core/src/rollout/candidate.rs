@@ -64,8 +64,11 @@ fn is_frozen(context: &Context<'_>, model: &ModelStatus) -> bool {
 /// The name of the fleet that is to serve a model; `selected` is the one that does now.
 pub(super) fn fleet(context: &Context<'_>, serving: &Serving, model: &ModelStatus, selected: Option<&str>) -> String {
     let of_model = |name: &&str| fleet::version(name) == model.version;
-    let names = || context.children.deployments.iter().filter_map(|deployment| version_of(&deployment.metadata));
-    let existing = selected.filter(of_model).or_else(|| names().find(of_model));
+    let children = context.children;
+    let replicas = children.deployments.iter().map(|deployment| &deployment.metadata);
+    // Where the replicas were lost, their configuration tells how they were divided.
+    let mut all = replicas.chain(children.config_maps.iter().map(|config| &config.metadata)).filter_map(version_of);
+    let existing = selected.filter(of_model).or_else(|| all.find(of_model));
     match existing.filter(|_| is_frozen(context, model)) {
         Some(existing) => existing.to_owned(),
         None => fleet::name(&model.version, serving.shards.unsigned_abs()),
@@ -78,9 +81,14 @@ pub(super) fn served(context: &Context<'_>, deployment: &Deployment) -> Option<S
 }
 
 fn mounted<'a>(context: &Context<'a>, deployment: &Deployment) -> Option<&'a ConfigMap> {
+    named(&context.children.config_maps, config_name(deployment)?)
+}
+
+/// The name of the ConfigMap in a Deployment's template.
+pub(super) fn config_name(deployment: &Deployment) -> Option<&str> {
     let volumes = deployment.spec.as_ref()?.template.spec.as_ref()?.volumes.as_ref()?;
     let map = volumes.iter().find_map(|volume| volume.config_map.as_ref())?;
-    named(&context.children.config_maps, &map.name)
+    Some(&map.name)
 }
 
 /// Secrets whose keys are variables of the pods' environment: those of the stores, and of the server for shared answers.

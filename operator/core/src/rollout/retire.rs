@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use coterie_crds::names::label;
 use coterie_crds::spec::Serving;
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::candidate;
 use crate::context::{Context, Todo};
 use crate::fleet;
 use crate::replicas::version_of;
@@ -54,12 +56,19 @@ pub(super) fn retire(
     for object in &children.config_maps {
         let Some(version) = version_of(&object.metadata) else { continue };
         let outdated = version == wanted && object.metadata.name.as_deref() != Some(config);
-        // Pods of a template that is being replaced may still mount the one before.
-        let replaced = outdated && fleet::of(context, wanted).is_some_and(|fleet| fleet.is_ready(fleet.desired()));
+        // Pods of a template that is being replaced may still mount the one before, as do those of a template that is to be replaced.
+        let ready = || fleet::of(context, wanted).is_some_and(|fleet| fleet.is_ready(fleet.desired()));
+        let mounted = || children.deployments.iter().any(|deployment| mounts(deployment, &object.metadata));
+        let replaced = outdated && ready() && !mounted();
         if !kept.contains(version) || replaced {
             todo.delete(object);
         }
     }
+}
+
+/// Whether the template of a Deployment names a ConfigMap.
+fn mounts(deployment: &Deployment, config: &ObjectMeta) -> bool {
+    candidate::config_name(deployment).is_some_and(|name| config.name.as_deref() == Some(name))
 }
 
 /// Removes all that serves.
