@@ -368,7 +368,7 @@ fn advance(context: &Context<'_>, run: &Run<'_>, account: &mut Account, todo: &m
             todo.delete(job);
         }
     } else {
-        ensure(context, run, todo);
+        ensure(context, run, account.model.as_ref(), todo);
     }
     let Some(newest) = account.run.as_mut().filter(|newest| newest.number == run.number) else { return };
     newest.state = state;
@@ -386,14 +386,14 @@ fn advance(context: &Context<'_>, run: &Run<'_>, account: &mut Account, todo: &m
     }
 }
 
-/// Creates what an open run lacks: the record first, the Job last.
-fn ensure(context: &Context<'_>, run: &Run<'_>, todo: &mut Todo) {
+/// Creates what an open run lacks: the record first, the Job last. `accepted` is the model that is to serve meanwhile.
+fn ensure(context: &Context<'_>, run: &Run<'_>, accepted: Option<&ModelStatus>, todo: &mut Todo) {
     let job = &context.observed.job;
     let owner = context.owner;
     let workers = match (&run.record, context.spec) {
         (Some((_, record)), _) => record.config.job.workers,
         (None, Ok(spec)) => {
-            let record = new_record(context, run, spec);
+            let record = new_record(context, run, accepted, spec);
             let workers = record.config.job.workers;
             todo.create(build::record(owner, &run.name, &record));
             workers
@@ -410,11 +410,12 @@ fn ensure(context: &Context<'_>, run: &Run<'_>, todo: &mut Todo) {
     }
 }
 
-fn new_record(context: &Context<'_>, run: &Run<'_>, spec: &Validated) -> Record {
+fn new_record(context: &Context<'_>, run: &Run<'_>, accepted: Option<&ModelStatus>, spec: &Validated) -> Record {
     let owner = context.owner;
     let in_service = context.status.serving.iter().flat_map(|serving| [&serving.version, &serving.candidate_version]);
-    let mut protect: Vec<String> =
-        in_service.flatten().chain(context.status.model.as_ref().map(|model| &model.version)).cloned().collect();
+    // The status may not know yet of a model that has just been accepted.
+    let models = context.status.model.iter().chain(accepted).map(|model| &model.version);
+    let mut protect: Vec<String> = in_service.flatten().chain(models).cloned().collect();
     // Also while none of its replicas answers.
     protect.extend(rollout::in_service(context).map(str::to_owned));
     protect.sort();

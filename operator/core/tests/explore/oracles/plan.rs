@@ -142,9 +142,11 @@ fn traffic(observed: &Observed, plan: &Plan) -> Result<(), String> {
     };
     let deployments: Vec<Deployment> = observed.children.deployments.iter().filter(ours).cloned().collect();
     let deployments = &deployments;
+    // A fleet answers once all its shards do.
     let answers = |wanted: &String| {
-        let mut all = deployments.iter().filter(|deployment| version(deployment) == Some(wanted)).peekable();
-        all.peek().is_some() && all.all(|deployment| available(deployment) > 0)
+        let shards = wanted.rsplit_once("-of-").map_or(1, |(_, shards)| shards.parse().unwrap());
+        let of_it = deployments.iter().filter(|deployment| version(deployment) == Some(wanted));
+        of_it.filter(|deployment| available(deployment) > 0).count() == shards
     };
     let service = observed.children.services.iter().find(|service| service.metadata.name.as_deref() == Some(NAME));
     let before = service.and_then(selected);
