@@ -72,6 +72,12 @@ pub(crate) fn dot(a: &[f64], b: &[f32]) -> f64 {
     sum(a, b, |a, b| a * f64::from(b))
 }
 
+/// Dot product of a row, already widened, with one of small integers.
+#[inline(always)]
+pub(crate) fn dot_code(a: &[f64], b: &[i16]) -> f64 {
+    sum(a, b, |a, b| a * f64::from(b))
+}
+
 /// Dot product of two rows in double precision.
 #[inline(always)]
 pub(crate) fn dot_wide(a: &[f64], b: &[f64]) -> f64 {

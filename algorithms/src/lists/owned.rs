@@ -50,10 +50,10 @@ impl ListsBuf {
             let (rows, codes);
             (rows, rows_left) = rows_left.split_at(count * d);
             (codes, codes_left) = std::mem::take(&mut codes_left).split_at_mut(count * code_length(d));
-            lists.push((rows, codes, centroids.row(cluster)));
+            lists.push((cluster, rows, codes));
         }
-        let encoded = lists.into_par_iter().map(|(rows, codes, centroid)| encode_list(rows, centroid, codes));
-        let (all, radii): (Vec<Vec<Terms>>, Vec<f32>) = encoded.unzip();
+        let encode = |(cluster, rows, codes)| encode_list(&centroids, cluster, rows, codes);
+        let (all, radii): (Vec<Vec<Terms>>, Vec<f32>) = lists.into_par_iter().map(encode).unzip();
         let mut terms = vec![0.0; 3 * n];
         Terms::write(all.iter().flatten(), &mut terms);
         Self { centroids, ids, starts, rows: sorted, codes, terms, radii }

@@ -2,15 +2,19 @@
 
 use std::collections::BinaryHeap;
 
-use super::code::{Query, above};
+use super::code::{Query, above, origin};
 use super::{Breadth, Lists};
 use crate::kmeans::kernel::{code_bounds, code_dots, squared_distance};
 use crate::kmeans::nearest;
 use crate::lsh::Neighbour;
 use crate::metric::Metric;
 
-/// Share by which `f32` products, of the magnitudes that are added, may be too large.
-const SLACK: f32 = 1.0 / (1 << 19) as f32;
+/// Share of all that is added for a bound by which rounding to `f32` may put it too high, and what underflow may do beside.
+const SLACK: f64 = 1.0 / (1u64 << 19) as f64;
+const UNDERFLOW: f64 = f32::MIN_POSITIVE as f64;
+
+/// Where the sum of all that is added for a bound is larger, a bound might overflow.
+const LARGEST: f64 = f32::MAX as f64 / 4.0;
 
 /// Share by which a limit is widened, so that rounding excludes no row.
 const WIDER: f64 = 1.0 + 1.0 / (1u64 << 30) as f64;
@@ -104,9 +108,10 @@ impl Searcher {
         found: &mut Vec<Neighbour>,
     ) {
         assert_eq!(query.len(), lists.centroids.dimension(), "a query of another dimension");
-        self.found.clear();
+        let square = squared_distance(query, lists.centroids.row(cluster));
+        self.begin(lists, query);
         if m > 0 {
-            self.look(lists, query, cluster, m, without);
+            self.look(lists, query, (cluster as u32, square), m, without);
         }
         self.give(metric, found);
     }
@@ -128,7 +133,7 @@ impl Searcher {
         found: &mut Vec<Neighbour>,
     ) {
         assert_eq!(query.len(), lists.centroids.dimension(), "a query of another dimension");
-        self.found.clear();
+        self.begin(lists, query);
         if m > 0 {
             self.look_into(lists, query, near, f64::INFINITY, m, without);
         }
@@ -142,8 +147,14 @@ impl Searcher {
         found.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id)));
     }
 
-    fn search(&mut self, lists: &Lists<'_>, query: &[f32], breadth: Breadth, m: usize, without: Option<u32>) {
+    /// Begins with another query.
+    fn begin(&mut self, lists: &Lists<'_>, query: &[f32]) {
         self.found.clear();
+        self.query.set(query, origin(lists.centroids));
+    }
+
+    fn search(&mut self, lists: &Lists<'_>, query: &[f32], breadth: Breadth, m: usize, without: Option<u32>) {
+        self.begin(lists, query);
         if m == 0 {
             return;
         }
@@ -152,8 +163,8 @@ impl Searcher {
         let asked = near.len();
         self.look_into(lists, query, &near, farthest, m, without);
         if self.found.len() < m {
-            for (cluster, _) in nearest(lists.centroids, query, lists.count()).into_iter().skip(asked) {
-                self.look(lists, query, cluster as usize, m, without);
+            for near in nearest(lists.centroids, query, lists.count()).into_iter().skip(asked) {
+                self.look(lists, query, near, m, without);
                 if self.found.len() == m {
                     break;
                 }
@@ -180,7 +191,7 @@ impl Searcher {
             // No row of the list is nearer than this.
             let least = distance - f64::from(lists.radii[cluster as usize]);
             if least <= self.limit(m) {
-                self.look(lists, query, cluster as usize, m, without);
+                self.look(lists, query, (cluster, square), m, without);
             }
         }
     }
@@ -193,16 +204,15 @@ impl Searcher {
         }
     }
 
-    /// Looks at the rows of one cluster.
-    fn look(&mut self, lists: &Lists<'_>, query: &[f32], cluster: usize, m: usize, without: Option<u32>) {
-        let range = lists.range(cluster);
-        self.query.set(query, lists.centroids.row(cluster));
+    /// Looks at the rows of one cluster, given with its squared distance.
+    fn look(&mut self, lists: &Lists<'_>, query: &[f32], near: (u32, f64), m: usize, without: Option<u32>) {
+        let range = lists.range(near.0 as usize);
         let length = self.query.code.len();
         self.dots.resize(range.len(), 0);
         code_dots(&self.query.code, &lists.codes[range.start * length..range.end * length], &mut self.dots);
-        self.bound(lists, range.clone());
+        self.bound(lists, near);
         if self.found.len() < m {
-            self.begin(lists, query, range.start, m, without);
+            self.fill(lists, query, range.start, m, without);
         }
 
         let errors = &lists.terms.errors[range.clone()];
@@ -219,7 +229,7 @@ impl Searcher {
     }
 
     /// Looks at as many rows as are missing, those that seem nearest, so that their distances exclude most others.
-    fn begin(&mut self, lists: &Lists<'_>, query: &[f32], first: usize, m: usize, without: Option<u32>) {
+    fn fill(&mut self, lists: &Lists<'_>, query: &[f32], first: usize, m: usize, without: Option<u32>) {
         let missing = m - self.found.len();
         if missing >= self.bounds.len() {
             return;
@@ -250,12 +260,27 @@ impl Searcher {
         }
     }
 
-    /// What the squared distance between the codes' rows and the query's is at least.
-    fn bound(&mut self, lists: &Lists<'_>, range: std::ops::Range<usize>) {
-        let square = self.query.square as f32;
-        let twice = (2.0 * self.query.step) as f32;
+    /// What the squared distances of the query's place by its code from those of a cluster's rows by theirs are at least.
+    ///
+    /// With the origin `o`, the centroid `c` and a row's `s p`, the query's `a u` is by the law of cosines
+    /// `|o + a u - c - s p|^2 = |o + a u - c|^2 + (|c + s p - o|^2 - |c - o|^2) - 2 a s (u . p)` away from the row.
+    fn bound(&mut self, lists: &Lists<'_>, (cluster, square): (u32, f64)) {
+        let range = lists.range(cluster as usize);
         self.bounds.resize(range.len(), 0.0);
-        let (scales, squares) = (&lists.terms.scales[range.clone()], &lists.terms.squares[range]);
-        code_bounds(scales, squares, &self.dots, square, twice, SLACK, &mut self.bounds);
+        let Query { step, length, error, .. } = self.query;
+        let distance = square.sqrt();
+        let base = (distance / WIDER - error).max(0.0).powi(2);
+        // No code is more than twice as far from the centroid as its row: a step is rounded by at most what it stands for.
+        let longest = 2.0 * f64::from(lists.radii[cluster as usize]) * WIDER;
+        // The centroid is at most so far from the origin as the query is, and from that.
+        let away = distance + error + length;
+        let sum = base + longest * (longest + 2.0 * (away + length));
+        if sum < LARGEST {
+            let base = base - SLACK * sum - UNDERFLOW;
+            let (scales, excesses) = (&lists.terms.scales[range.clone()], &lists.terms.excesses[range]);
+            code_bounds(base as f32, (2.0 * step) as f32, excesses, scales, &self.dots, &mut self.bounds);
+        } else {
+            self.bounds.fill(0.0);
+        }
     }
 }

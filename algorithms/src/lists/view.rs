@@ -26,7 +26,7 @@ pub struct Lists<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Columns<'a> {
     pub(super) scales: &'a [f32],
-    pub(super) squares: &'a [f32],
+    pub(super) excesses: &'a [f32],
     pub(super) errors: &'a [f32],
 }
 
@@ -50,7 +50,7 @@ pub enum ListsError {
 
 impl<'a> Lists<'a> {
     /// Looks at arrays, of unknown origin: every search in accepted lists stays in range. `terms` holds all scales, then all
-    /// squares, then all errors. O(k).
+    /// excesses, then all errors. O(k).
     ///
     /// # Errors
     /// If the arrays do not fit each other.
@@ -96,8 +96,8 @@ impl<'a> Lists<'a> {
         radii: &'a [f32],
     ) -> Self {
         let (scales, rest) = terms.split_at(terms.len() / 3);
-        let (squares, errors) = rest.split_at(terms.len() / 3);
-        Self { centroids, starts, rows, codes, terms: Columns { scales, squares, errors }, radii }
+        let (excesses, errors) = rest.split_at(terms.len() / 3);
+        Self { centroids, starts, rows, codes, terms: Columns { scales, excesses, errors }, radii }
     }
 
     /// Number of rows, n.
@@ -141,7 +141,7 @@ impl<'a> Lists<'a> {
 }
 
 impl Terms {
-    /// Writes the terms of all rows, in order, as all scales, then all squares, then all errors.
+    /// Writes the terms of all rows, in order, as all scales, then all excesses, then all errors.
     ///
     /// # Panics
     /// If `out` has not three places for each row.
@@ -150,7 +150,7 @@ impl Terms {
         let mut count = 0;
         for (i, terms) in all.into_iter().enumerate() {
             out[i] = terms.scale;
-            out[n + i] = terms.square;
+            out[n + i] = terms.excess;
             out[2 * n + i] = terms.error;
             count += 1;
         }

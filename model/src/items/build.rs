@@ -156,10 +156,8 @@ impl<'a> Draft<'a> {
             lists.push((cluster, &rows[range.start * d..range.end * d], codes));
             rest = others;
         }
-        let encoded: Vec<(Vec<Terms>, f32)> = lists
-            .into_par_iter()
-            .map(|(cluster, rows, codes)| encode_list(rows, centroids.row(cluster), codes))
-            .collect();
+        let encoded: Vec<(Vec<Terms>, f32)> =
+            lists.into_par_iter().map(|(cluster, rows, codes)| encode_list(centroids, cluster, rows, codes)).collect();
         let terms = encoded.iter().flat_map(|(terms, _)| terms);
         Terms::write(terms, numbers_mut(&mut self.map, &self.sections.terms));
         let radii = numbers_mut::<f32>(&mut self.map, &self.sections.radii);

@@ -3,7 +3,7 @@
 //! ```text
 //! arrays, each at a multiple of 64 bytes
 //! footer (JSON)
-//! length of the footer, 8 bytes little-endian | BLAKE3 of the footer, 32 bytes | "coterie items 3\n"
+//! length of the footer, 8 bytes little-endian | BLAKE3 of the footer, 32 bytes | "coterie items 4\n"
 //! ```
 //!
 //! A file without the last line was not finished. The arrays themselves are not hashed: that would take longer than all the
@@ -20,7 +20,7 @@ use super::index::Options;
 use super::tables::TablesInfo;
 
 /// What the file ends with.
-const MAGIC: &[u8; 16] = b"coterie items 3\n";
+const MAGIC: &[u8; 16] = b"coterie items 4\n";
 const TAIL: usize = 8 + 32 + MAGIC.len();
 /// Longest footer.
 const FOOTER_CAP: usize = 1 << 20;

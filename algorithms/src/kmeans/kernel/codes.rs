@@ -1,7 +1,7 @@
 //! Rows in small integers, and the products of one with many: exact, so that every machine gives the same.
 
 use super::widened::{ROUND, widened};
-use crate::lanes::{LANES, fold};
+use crate::lanes::{self, LANES, fold};
 
 /// Codes that are multiplied at once: the length of a row of codes is a multiple of it.
 pub(crate) const CODE_WIDTH: usize = 16;
@@ -42,6 +42,13 @@ widened! {
             }
         }
         [fold(squares), fold(rest)]
+    }
+}
+
+widened! {
+    /// `direction . code`.
+    pub(crate) fn code_product(direction: &[f64], code: &[i16]) -> f64 {
+        lanes::dot_code(direction, code)
     }
 }
 
@@ -178,25 +185,17 @@ fn widest(query: &[i16], codes: &[i8], dots: &mut [i32]) {
 }
 
 widened! {
-    /// What the squared distances of codes from a query's are at least: their squared lengths and the query's, less twice the products, less a share of the lengths for what
-    /// rounding may do. Beyond the range of numbers nothing is known, and the bound is 0.
+    /// `(base + excess) - twice * (scale * dot)` for each row of codes, in `f32`.
     pub(crate) fn code_bounds(
-        scales: &[f32],
-        squares: &[f32],
-        dots: &[i32],
-        square: f32,
+        base: f32,
         twice: f32,
-        slack: f32,
+        excesses: &[f32],
+        scales: &[f32],
+        dots: &[i32],
         bounds: &mut [f32],
     ) {
-        /// Of larger sums a bound might overflow.
-        const LARGEST: f32 = f32::MAX / 4.0;
-        let rows = scales.iter().zip(squares).zip(dots).zip(bounds);
-        for (((scale, own), &dot), bound) in rows {
-            // Twice the product is at most the sum of the squares, so the error is at most a share of that.
-            let sum = own + square;
-            let found = (sum - twice * (scale * dot as f32)) - slack * sum;
-            *bound = if sum < LARGEST { found } else { 0.0 };
+        for (((&excess, &scale), &dot), bound) in excesses.iter().zip(scales).zip(dots).zip(bounds) {
+            *bound = (base + excess) - twice * (scale * dot as f32);
         }
     }
 }
