@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Lists, Terms, code_length, encode_list};
+use super::{Guide, Lists, Terms, code_length, encode_list};
 use crate::kmeans::{Centroids, assign};
 
 /// Rows that are labelled together.
@@ -18,6 +18,7 @@ pub struct ListsBuf {
     codes: Vec<i8>,
     terms: Vec<f32>,
     radii: Vec<f32>,
+    guide: Guide,
 }
 
 impl ListsBuf {
@@ -56,13 +57,14 @@ impl ListsBuf {
         let (all, radii): (Vec<Vec<Terms>>, Vec<f32>) = lists.into_par_iter().map(encode).unzip();
         let mut terms = vec![0.0; 3 * n];
         Terms::write(all.iter().flatten(), &mut terms);
-        Self { centroids, ids, starts, rows: sorted, codes, terms, radii }
+        let guide = Guide::new(&centroids);
+        Self { centroids, ids, starts, rows: sorted, codes, terms, radii, guide }
     }
 
     /// The lists.
     pub fn view(&self) -> Lists<'_> {
-        let Self { centroids, ids: _, starts, rows, codes, terms, radii } = self;
-        Lists::of(centroids, starts, rows, codes, terms, radii)
+        let Self { centroids, ids: _, starts, rows, codes, terms, radii, guide } = self;
+        Lists::of(centroids, starts, rows, codes, terms, radii).guided(guide)
     }
 
     /// Which row is at each place.

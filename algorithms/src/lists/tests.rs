@@ -81,6 +81,30 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
+    #[test]
+    fn a_guide_finds_the_nearest_centroids(
+        k in 4usize..150, d in 1usize..40, salt: u64, exponent in -25i32..19, away in 0i32..12, whole: bool,
+    ) {
+        let stream = Stream::new(salt, Purpose::Generate, 0);
+        let number = |i: usize| if whole {
+            (stream.hash(i as u64) % 3) as f32 - 1.0
+        } else {
+            (stream.uniform(i as u64) as f32 - 0.5) * 10f32.powi(exponent)
+        };
+        let centroids = Centroids::new(d, (0..k * d).map(number).collect());
+        let query: Vec<f32> = (0..d).map(|j| number((1 << 30) + j) * 10f32.powi(away)).collect();
+        let owned = ListsBuf::new(centroids.clone(), &[]);
+        let mut searcher = Searcher::new();
+        for count in [0, 1, k / 8, k / 4] {
+            let expected = crate::kmeans::nearest(&centroids, &query, count);
+            prop_assert_eq!(searcher.centroids(&owned.view(), &query, count), expected);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
     /// Rows divided over places are found as if they were in one, with ties where distances are equal.
     #[test]
     fn parts_find_what_the_whole_finds(

@@ -1,6 +1,6 @@
 //! The lists as flat arrays.
 
-use super::{Terms, code_length};
+use super::{Guide, Terms, code_length};
 use crate::kmeans::Centroids;
 
 /// Rows in order of their cluster, with their codes. The arrays lie in memory or in a mapped file; this only looks at them.
@@ -20,6 +20,7 @@ pub struct Lists<'a> {
     pub(super) codes: &'a [i8],
     pub(super) terms: Columns<'a>,
     pub(super) radii: &'a [f32],
+    pub(super) guide: Option<&'a Guide>,
 }
 
 /// [`Terms`], column by column.
@@ -97,7 +98,17 @@ impl<'a> Lists<'a> {
     ) -> Self {
         let (scales, rest) = terms.split_at(terms.len() / 3);
         let (excesses, errors) = rest.split_at(terms.len() / 3);
-        Self { centroids, starts, rows, codes, terms: Columns { scales, excesses, errors }, radii }
+        Self { centroids, starts, rows, codes, terms: Columns { scales, excesses, errors }, radii, guide: None }
+    }
+
+    /// With a guide to the centroids.
+    ///
+    /// # Panics
+    /// If it is to others.
+    #[must_use]
+    pub fn guided(self, guide: &'a Guide) -> Self {
+        assert_eq!(guide.len(), self.count(), "a guide to other centroids");
+        Self { guide: Some(guide), ..self }
     }
 
     /// Number of rows, n.

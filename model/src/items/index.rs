@@ -6,7 +6,7 @@ use std::path::{Path as LocalPath, PathBuf};
 use std::sync::Arc;
 
 use coterie_algorithms::kmeans::Centroids;
-use coterie_algorithms::lists::{Breadth, Lists, ListsError};
+use coterie_algorithms::lists::{Breadth, Guide, Lists, ListsError};
 use memmap2::Mmap;
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -46,6 +46,7 @@ pub struct ItemIndex {
     total: u64,
     options: Options,
     breadth: Breadth,
+    guide: Guide,
     tables: Option<ItemTables>,
     identity: String,
     content: String,
@@ -137,6 +138,7 @@ impl ItemIndex {
             total: model.items.as_ref().map_or(0, |items| items.rows),
             options,
             breadth,
+            guide: Guide::new(&model.centroids),
             tables: None,
             identity: if options.shard.is_whole() {
                 format!("{} {breadth:?}", identity(model, options))
@@ -245,14 +247,15 @@ impl ItemIndex {
     /// # Errors
     /// If they are not.
     pub fn lists<'a>(&'a self, centroids: &'a Centroids) -> Result<Lists<'a>, ListsError> {
-        Lists::new(
+        let lists = Lists::new(
             centroids,
             self.starts.as_ref(),
             self.rows.as_ref(),
             self.codes.as_ref(),
             self.terms.as_ref(),
             self.radii.as_ref(),
-        )
+        )?;
+        Ok(lists.guided(&self.guide))
     }
 
     /// The id of the item at a place.
