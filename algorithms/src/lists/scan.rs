@@ -4,7 +4,7 @@ use std::collections::BinaryHeap;
 
 use super::Lists;
 use super::code::{Query, above, origin};
-use crate::kmeans::kernel::{code_bounds, code_dots, squared_distance};
+use crate::kmeans::kernel::{ask_for, code_bounds, code_dots, squared_distance};
 
 /// Share of all that is added for a bound by which rounding to `f32` may put it too high, and what underflow may do beside.
 const SLACK: f64 = 1.0 / (1u64 << 19) as f64;
@@ -18,6 +18,9 @@ const WIDER: f64 = 1.0 + 1.0 / (1u64 << 30) as f64;
 
 /// Takes the place of a bound, which is always less, once its row has been looked at.
 const SEEN: f32 = f32::INFINITY;
+
+/// Rows are asked for so many looks ahead.
+const AHEAD: usize = 4;
 
 /// What is looked for, and where.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +39,7 @@ pub(super) struct Scan {
     query: Query,
     dots: Vec<i32>,
     bounds: Vec<f32>,
-    /// Places in a list by their bounds.
+    /// Rows of a list that are to be looked at.
     order: Vec<u32>,
     /// The farthest of them is on top.
     found: BinaryHeap<Found>,
@@ -108,15 +111,26 @@ impl Scan {
         }
 
         let errors = &lists.terms.errors[range.clone()];
-        let mut limit = above(self.limit(wanted.m) + self.query.error);
-        for (place, (id, &error)) in (range.start as u32..).zip(errors).enumerate() {
-            let (bound, reach) = (self.bounds[place], limit + error);
-            // Where the sum overflows nothing is known, and the row is looked at.
-            if bound > reach * reach || bound == SEEN || Some(id) == wanted.without {
-                continue;
+        let limit = above(self.limit(wanted.m) + self.query.error);
+        self.order.clear();
+        for (id, (&bound, &error)) in (range.start as u32..).zip(self.bounds.iter().zip(errors)) {
+            let reach = limit + error;
+            // Where the product overflows nothing is known, and the row is looked at.
+            if bound <= reach * reach && bound < SEEN && Some(id) != wanted.without {
+                self.order.push(id);
             }
-            self.take(wanted, id);
-            limit = above(self.limit(wanted.m) + self.query.error);
+        }
+        for at in 0..self.order.len() {
+            if let Some(later) = self.order.get(at + AHEAD..=at + AHEAD) {
+                ask_for(lists.rows, wanted.query.len(), later);
+            }
+            let id = self.order[at];
+            let place = id as usize - range.start;
+            // The limit is lower now.
+            let reach = above(self.limit(wanted.m) + self.query.error) + errors[place];
+            if self.bounds[place] <= reach * reach {
+                self.take(wanted, id);
+            }
         }
     }
 
@@ -134,16 +148,17 @@ impl Scan {
         if missing >= self.bounds.len() {
             return;
         }
+        let bound_of = |id: &u32| self.bounds[*id as usize - first];
         self.order.clear();
-        self.order.extend(0..self.bounds.len() as u32);
-        let bounds = &self.bounds;
-        self.order.select_nth_unstable_by(missing, |&a, &b| bounds[a as usize].total_cmp(&bounds[b as usize]));
+        self.order.extend((first as u32..).take(self.bounds.len()));
+        self.order.select_nth_unstable_by(missing, |a, b| bound_of(a).total_cmp(&bound_of(b)));
+        self.order.truncate(missing);
+        ask_for(wanted.lists.rows, wanted.query.len(), &self.order);
         for i in 0..missing {
-            let place = self.order[i] as usize;
-            let id = (first + place) as u32;
+            let id = self.order[i];
+            self.bounds[id as usize - first] = SEEN;
             if Some(id) != wanted.without {
                 self.take(wanted, id);
-                self.bounds[place] = SEEN;
             }
         }
     }
