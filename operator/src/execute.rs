@@ -1,4 +1,4 @@
-//! Carries out a plan, in the order that [`coterie_operator_core::plan`] documents. The only file that writes to jobs and their objects.
+//! Carries out a plan, in the order that [`plan`](mod@coterie_operator_core::plan) documents. The only file that writes to jobs and their objects.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -15,7 +15,7 @@
 //! # Guarantees
 //! - A job for which nothing is to be done costs no request. The only writes of an idle operator renew its lease.
 //! - Every write is sent by a replica that holds the lease at that moment, and fails when what it replaces has changed since it was observed.
-//! - A crash between any two writes is harmless; see [`coterie_operator_core::plan`].
+//! - A crash between any two writes is harmless; see [`plan`](mod@coterie_operator_core::plan).
 //! - Secrets are created and deleted, never read; their content is in no log, event or metric.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
