@@ -212,6 +212,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "slow")]
         fn codes_are_rounded_offsets(pairs in prop::collection::vec((-9.0f32..9.0, -9.0f32..9.0), 1..60), most in 1u8..128) {
             let (row, centroid): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
             let offsets: Vec<f64> = row.iter().zip(&centroid).map(|(&x, &c)| f64::from(x) - f64::from(c)).collect();
@@ -237,29 +238,45 @@ mod tests {
         }
 
         #[test]
+        #[cfg_attr(miri, ignore = "slow")]
         fn wide_is_plain(
             (query, codes) in (1usize..6, 0usize..11).prop_flat_map(|(columns, rows)| {
                 let d = CODE_WIDTH * columns;
                 (prop::collection::vec(any::<i16>(), d), prop::collection::vec(any::<i8>(), d * rows))
             })
         ) {
-            let dots = || {
-                let mut dots = vec![0; codes.len() / query.len()];
-                code_dots(&query, &codes, &mut dots);
-                dots
-            };
-            let [plain, widest] = both(dots);
-            prop_assert_eq!(&plain, &widest);
-            #[cfg(target_arch = "x86_64")]
-            if is_wide() {
-                let mut dots = vec![0; plain.len()];
-                // SAFETY: the machine has AVX2, as was just asked.
-                unsafe { wide(&query, &codes, &mut dots) };
-                prop_assert_eq!(&plain, &dots);
-            }
-            for (row, dot) in codes.chunks_exact(query.len()).zip(plain) {
-                let sum: i64 = row.iter().zip(&query).map(|(&a, &b)| i64::from(a) * i64::from(b)).sum();
-                prop_assert_eq!(i64::from(dot), sum);
+            check_dots(&query, &codes);
+        }
+    }
+
+    /// All paths against sums of whole integers.
+    fn check_dots(query: &[i16], codes: &[i8]) {
+        let expected = |row: &[i8]| row.iter().zip(query).map(|(&a, &b)| i64::from(a) * i64::from(b)).sum::<i64>();
+        let expected: Vec<i64> = codes.chunks_exact(query.len()).map(expected).collect();
+        let check = |dots: Vec<i32>| assert_eq!(dots.into_iter().map(i64::from).collect::<Vec<_>>(), expected);
+        both(|| {
+            let mut dots = vec![0; expected.len()];
+            code_dots(query, codes, &mut dots);
+            check(dots);
+        });
+        #[cfg(target_arch = "x86_64")]
+        if is_wide() {
+            let mut dots = vec![0; expected.len()];
+            // SAFETY: the machine has AVX2, as was just asked.
+            unsafe { wide(query, codes, &mut dots) };
+            check(dots);
+        }
+    }
+
+    /// Whole tiles and rows that are left over, whole pairs of columns and one that is left over.
+    #[test]
+    fn every_remainder_of_codes() {
+        for columns in 1..4 {
+            for rows in [1, 4, 7, 8] {
+                let d = CODE_WIDTH * columns;
+                let query: Vec<i16> = (0..d).map(|j| (j * 4051 % 65521) as i16).collect();
+                let codes: Vec<i8> = (0..d * rows).map(|i| (i * 37) as i8).collect();
+                check_dots(&query, &codes);
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Every level against the slow twin, bit for bit.
 //!
-//! The tests of remainders also run under Miri, which then checks the pointers of all levels, present or not:
+//! The tests of remainders also run under Miri, which then checks the pointers of all levels, present or not, and of both machines:
 //!
 //! ```text
-//! RUSTFLAGS="-C target-feature=+avx2,+fma,+avx512f" MIRIFLAGS=-Zmiri-disable-isolation \
-//!     cargo +nightly miri test -p coterie-algorithms --lib kernel
+//! RUSTFLAGS="-C target-feature=+avx2,+fma,+avx512f,+avx512bw,+avx512vl,+avx512vnni" MIRIFLAGS=-Zmiri-disable-isolation \
+//!     cargo +nightly miri test -p coterie-algorithms --lib kmeans::kernel::
+//! MIRIFLAGS=-Zmiri-disable-isolation \
+//!     cargo +nightly miri test -p coterie-algorithms --lib --target aarch64-unknown-linux-gnu kmeans::kernel::
 //! ```
 
 use proptest::prelude::*;
@@ -127,14 +129,20 @@ fn pattern(length: usize, salt: u64) -> Vec<f32> {
         .collect()
 }
 
-/// All remainders of rows, and panels that are full, padded, alone and in pairs.
+/// All remainders of rows, and panels that are full, padded, alone, in pairs and in greater numbers.
 #[test]
 fn every_remainder_of_rows() {
-    for (d, k) in [(2, 5), (1, 17), (3, 33)] {
+    for (d, k) in [(2, 5), (1, 17), (3, 33), (2, 70), (1, 130)] {
         for n in if cfg!(miri) { [1, 7, 13].as_slice() } else { &[0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 23, 25] } {
             check(d, &pattern(k * d, 6), &pattern(n * d, 7));
         }
     }
+}
+
+/// More panels than the first-level cache holds, so that the next rows are fetched while these are taken.
+#[test]
+fn rows_are_fetched_ahead() {
+    check(260, &pattern(20 * 260, 1), &pattern(7 * 260, 2));
 }
 
 /// More panels than the first-level cache holds, more rows than a chunk, and remainders of both.
