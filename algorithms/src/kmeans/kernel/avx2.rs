@@ -24,9 +24,20 @@ fn load(lane: &Lane) -> Scores {
 
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn multiply_add(x: f32, column: Scores, sums: Scores) -> Scores {
-    let x = _mm256_set1_ps(x);
+fn multiply_add(x: __m256, column: Scores, sums: Scores) -> Scores {
     [_mm256_fmadd_ps(x, column[0], sums[0]), _mm256_fmadd_ps(x, column[1], sums[1])]
+}
+
+/// The number at a place, in each lane of a vector.
+///
+/// # Safety
+/// There must be a number.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn number(place: *const f32) -> __m256 {
+    // SAFETY: as the caller promises.
+    let number = unsafe { _mm_load_ss(place) };
+    _mm256_broadcastss_ps(number)
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -7,6 +7,7 @@
 //! vectors, and Miri, which does not know `fmax`, can run all of this.
 
 use std::arch::aarch64::*;
+use std::mem::transmute;
 
 use super::panels::{Ahead, Lane, Panel, Panels, WIDTH};
 use super::tiles::{CHUNK, ROWS, TOGETHER};
@@ -20,42 +21,50 @@ type Scores = [float32x4_t; 4];
 #[target_feature(enable = "neon")]
 #[inline]
 fn load(lane: &Lane) -> Scores {
-    let place = lane.0.as_ptr();
-    // SAFETY: a lane holds sixteen numbers.
-    [0, 1, 2, 3].map(|i| unsafe { vld1q_f32(place.wrapping_add(4 * i)) })
+    // SAFETY: sixteen numbers are four vectors of four.
+    unsafe { transmute::<Lane, Scores>(*lane) }
 }
 
 #[target_feature(enable = "neon")]
 #[inline]
-fn multiply_add(x: f32, column: Scores, sums: Scores) -> Scores {
-    [0, 1, 2, 3].map(|i| vfmaq_n_f32(sums[i], column[i], x))
+fn multiply_add(x: float32x4_t, column: Scores, sums: Scores) -> Scores {
+    let vector = |i: usize| vfmaq_laneq_f32::<0>(sums[i], column[i], x);
+    [vector(0), vector(1), vector(2), vector(3)]
+}
+
+/// The number at a place, in a vector.
+///
+/// # Safety
+/// There must be a number.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn number(place: *const f32) -> float32x4_t {
+    // SAFETY: as the caller promises.
+    unsafe { vld1q_dup_f32(place) }
 }
 
 #[target_feature(enable = "neon")]
 #[inline]
 fn store(sums: Scores, out: &mut [f32; WIDTH]) {
-    for (out, sum) in out.as_chunks_mut::<4>().0.iter_mut().zip(sums) {
-        // SAFETY: there is room for four numbers.
-        unsafe { vst1q_f32(out.as_mut_ptr(), sum) };
-    }
+    // SAFETY: four vectors of four are sixteen numbers.
+    *out = unsafe { transmute::<Scores, [f32; WIDTH]>(sums) };
 }
 
 /// Whether any of the scores is above `bar`.
 #[target_feature(enable = "neon")]
 #[inline]
 fn above(scores: Scores, bar: f32) -> bool {
-    let [a, b, c, d] = scores.map(|scores| vcgtq_f32(scores, vdupq_n_f32(bar)));
-    vmaxvq_u32(vorrq_u32(vorrq_u32(a, b), vorrq_u32(c, d))) != 0
+    let vector = |i: usize| vcgtq_f32(scores[i], vdupq_n_f32(bar));
+    vmaxvq_u32(vorrq_u32(vorrq_u32(vector(0), vector(1)), vorrq_u32(vector(2), vector(3)))) != 0
 }
 
 /// The indices of a panel's centroids, of which `first` is the first.
 #[target_feature(enable = "neon")]
 #[inline]
 fn indices(first: usize) -> [uint32x4_t; 4] {
-    let lanes = [0, 1, 2, 3];
-    // SAFETY: these are four numbers.
-    let lanes = unsafe { vld1q_u32(lanes.as_ptr()) };
-    [0, 4, 8, 12].map(|lane| vaddq_u32(vdupq_n_u32(first as u32 + lane), lanes))
+    let indices: [u32; WIDTH] = std::array::from_fn(|lane| (first + lane) as u32);
+    // SAFETY: sixteen numbers are four vectors of four.
+    unsafe { transmute::<[u32; WIDTH], [uint32x4_t; 4]>(indices) }
 }
 
 /// The greater of two numbers in each lane and the other one; the first of them is the greater where they are equal.
@@ -99,8 +108,8 @@ impl Best {
     #[target_feature(enable = "neon")]
     #[inline]
     fn take(&mut self, scores: Scores, labels: [uint32x4_t; 4]) {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|i| Self { score: scores[i], label: labels[i] });
-        *self = self.or(a.or(b).or(c.or(d)));
+        let vector = |i: usize| Self { score: scores[i], label: labels[i] };
+        *self = self.or(vector(0).or(vector(1)).or(vector(2).or(vector(3))));
     }
 
     /// The label of the best lane, the lowest where lanes are equal.
@@ -123,9 +132,9 @@ fn top(scores: Scores) -> Top {
         let [high, between] = sorted(high, other_high);
         [high, greater(between, greater(low, other_low))]
     };
-    let both = merge(sorted(a, b), sorted(c, d));
-    let both = merge(both, both.map(|v| vextq_f32::<2>(v, v)));
-    let [high, low] = merge(both, both.map(|v| vextq_f32::<1>(v, v)));
+    let [high, low] = merge(sorted(a, b), sorted(c, d));
+    let [high, low] = merge([high, low], [vextq_f32::<2>(high, high), vextq_f32::<2>(low, low)]);
+    let [high, low] = merge([high, low], [vextq_f32::<1>(high, high), vextq_f32::<1>(low, low)]);
     let mut lane = vdupq_n_u32(u32::MAX);
     for (scores, lanes) in scores.into_iter().zip(indices(0)) {
         lane = vminq_u32(lane, vornq_u32(lanes, vceqq_f32(scores, high)));

@@ -1,13 +1,6 @@
 //! Every level against the slow twin, bit for bit.
 //!
-//! The tests of remainders also run under Miri, which then checks the pointers of all levels, present or not, and of both machines:
-//!
-//! ```text
-//! RUSTFLAGS="-C target-feature=+avx2,+fma,+avx512f,+avx512bw,+avx512vl,+avx512vnni" MIRIFLAGS=-Zmiri-disable-isolation \
-//!     cargo +nightly miri test -p coterie-algorithms --lib kmeans::kernel::
-//! MIRIFLAGS=-Zmiri-disable-isolation \
-//!     cargo +nightly miri test -p coterie-algorithms --lib --target aarch64-unknown-linux-gnu kmeans::kernel::
-//! ```
+//! The tests of remainders also run under Miri, which then checks the pointers of all levels, present or not: see CONTRIBUTING.md.
 
 use proptest::prelude::*;
 

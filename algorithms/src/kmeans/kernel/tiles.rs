@@ -4,7 +4,7 @@
 //! its instructions and brings:
 //!
 //! - `Scores`, those of a row for the centroids of a panel, in vectors; `load` them from a lane, `store` them, `multiply_add` to
-//!   them, and whether some are `above` a bar;
+//!   them, with the `number` of a row, and whether some are `above` a bar;
 //! - `Best`, the best score of each of a vector's lanes so far, and the `indices` that it notes;
 //! - `top`, the two best of a panel's scores.
 
@@ -69,7 +69,7 @@ macro_rules! in_tiles {
                 let c = load(column);
                 for (sum, row) in sums.iter_mut().zip(rows) {
                     // SAFETY: `j` is less than the number of columns, so this is within the row the caller promises.
-                    let x = unsafe { *row.wrapping_add(j) };
+                    let x = unsafe { number(row.wrapping_add(j)) };
                     *sum = multiply_add(x, c, *sum);
                 }
             }
@@ -87,7 +87,9 @@ macro_rules! in_tiles {
             for (sum, panel) in sums.iter_mut().zip(&panels) {
                 *sum = load(panel.bias);
             }
-            for (j, &x) in row.iter().enumerate() {
+            for (j, x) in row.iter().enumerate() {
+                // SAFETY: the row's slice has this number.
+                let x = unsafe { number(x) };
                 for (sum, panel) in sums.iter_mut().zip(&panels) {
                     // SAFETY: each panel has as many columns as the row has numbers, as the caller promises.
                     let column = unsafe { panel.columns.get_unchecked(j) };
