@@ -1,5 +1,8 @@
 //! Rows in small integers, and the products of one with many: exact, so that every machine gives the same.
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{__m256i, __m512i};
+
 use super::widened::{ROUND, widened};
 use crate::lanes::{LANES, fold};
 
@@ -120,15 +123,39 @@ fn prefetch(codes: &[i8]) {
     }
 }
 
+/// Adds the products of small integers, in pairs, to sums.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bw,avx512vnni")]
+#[inline]
+fn add_products(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    use std::arch::x86_64::{_mm512_add_epi32, _mm512_dpwssd_epi32, _mm512_madd_epi16};
+    if cfg!(miri) {
+        // Miri knows everything else in this file, but not this instruction.
+        return _mm512_add_epi32(sums, _mm512_madd_epi16(a, b));
+    }
+    _mm512_dpwssd_epi32(sums, a, b)
+}
+
+/// The same for half as many.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512vl,avx512vnni")]
+#[inline]
+fn add_half(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    use std::arch::x86_64::{_mm256_add_epi32, _mm256_dpwssd_epi32, _mm256_madd_epi16};
+    if cfg!(miri) {
+        return _mm256_add_epi32(sums, _mm256_madd_epi16(a, b));
+    }
+    _mm256_dpwssd_epi32(sums, a, b)
+}
+
 /// Four rows at a time, 32 columns of each, and the last sixteen where they are left over.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
 fn widest(query: &[i16], codes: &[i8], dots: &mut [i32]) {
     use std::arch::x86_64::{
-        __m256i, __m512i, _mm_add_epi32, _mm_loadu_si128, _mm_storeu_si128, _mm256_add_epi32, _mm256_castsi256_si128,
-        _mm256_cvtepi8_epi16, _mm256_dpwssd_epi32, _mm256_extracti128_si256, _mm256_hadd_epi32, _mm256_loadu_si256,
-        _mm512_castsi512_si256, _mm512_cvtepi8_epi16, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64,
-        _mm512_loadu_si512, _mm512_setzero_si512,
+        _mm_add_epi32, _mm_loadu_si128, _mm_storeu_si128, _mm256_add_epi32, _mm256_castsi256_si128,
+        _mm256_cvtepi8_epi16, _mm256_extracti128_si256, _mm256_hadd_epi32, _mm256_loadu_si256, _mm512_castsi512_si256,
+        _mm512_cvtepi8_epi16, _mm512_extracti64x4_epi64, _mm512_loadu_si512, _mm512_setzero_si512,
     };
     const ROWS: usize = 4;
     const COLUMNS: usize = 2 * CODE_WIDTH;
@@ -154,7 +181,7 @@ fn widest(query: &[i16], codes: &[i8], dots: &mut [i32]) {
             for ((row, _), sum) in rows.iter().zip(&mut sums) {
                 // SAFETY: 32 numbers of 8 bits fill the 32 bytes that are read.
                 let code: __m256i = unsafe { _mm256_loadu_si256(row[j].as_ptr().cast()) };
-                *sum = _mm512_dpwssd_epi32(*sum, column, _mm512_cvtepi8_epi16(code));
+                *sum = add_products(*sum, column, _mm512_cvtepi8_epi16(code));
             }
         }
         let mut halves =
@@ -166,7 +193,7 @@ fn widest(query: &[i16], codes: &[i8], dots: &mut [i32]) {
                 debug_assert_eq!(row.len(), CODE_WIDTH);
                 // SAFETY: a row is as long as the query, so these are sixteen numbers of 8 bits too.
                 let code = unsafe { _mm_loadu_si128(row.as_ptr().cast()) };
-                *sum = _mm256_dpwssd_epi32(*sum, column, _mm256_cvtepi8_epi16(code));
+                *sum = add_half(*sum, column, _mm256_cvtepi8_epi16(code));
             }
         }
         let pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(halves[0], halves[1]), _mm256_hadd_epi32(halves[2], halves[3]));
