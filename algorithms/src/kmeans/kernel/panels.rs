@@ -169,9 +169,9 @@ fn ask<const SOON: bool>(place: *const f32) {
     unsafe {
         use std::arch::asm;
         if SOON {
-            asm!("prfm pldl1keep, [{}]", in(reg) place, options(nomem, nostack, preserves_flags));
+            asm!("prfm pldl1keep, [{}]", in(reg) place.addr(), options(nomem, nostack, preserves_flags));
         } else {
-            asm!("prfm pldl2keep, [{}]", in(reg) place, options(nomem, nostack, preserves_flags));
+            asm!("prfm pldl2keep, [{}]", in(reg) place.addr(), options(nomem, nostack, preserves_flags));
         }
     }
     #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", not(miri)))))]
