@@ -2,6 +2,7 @@
 //!
 //! One file per command under `command/`; a new command is a file with a `clap::Args` type and a `run`, and a line below.
 
+mod aarch64;
 mod bench;
 mod cluster;
 mod command;

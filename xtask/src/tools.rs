@@ -50,6 +50,18 @@ pub(crate) fn redis_server(context: &Context) -> Result<PathBuf> {
     REDIS.find(context)
 }
 
+/// Adds Rust's standard library for a target when it is missing. Without rustup it is taken to be installed.
+pub(crate) fn add_target(target: &str) -> Result<()> {
+    let Some(installed) = output(Command::new("rustup").args(["target", "list", "--installed"])) else {
+        note(&format!("rustup is not there, so the target {target} is taken to be installed"));
+        return Ok(());
+    };
+    if installed.lines().any(|installed| installed == target) {
+        return Ok(());
+    }
+    run(Command::new("rustup").args(["target", "add", target]))
+}
+
 impl Program {
     fn find(&self, context: &Context) -> Result<PathBuf> {
         let Self { name, variable, environment, requirements } = self;

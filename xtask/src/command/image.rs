@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::context::Context;
 use crate::elf;
 use crate::process::{self, cargo, find, note, output};
+use crate::tools;
 
 /// Rust's name for Linux with the musl C library, which links statically.
 const TARGET: &str = "x86_64-unknown-linux-musl";
@@ -37,7 +38,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<PathBuf> {
     if !can_build() {
         bail!(NO_COMPILER);
     }
-    add_target()?;
+    tools::add_target(TARGET)?;
     let profile = if arguments.published { "image" } else { "release" };
     let mut command = cargo(context);
     command.args(["build", "--package", "coterie", "--target", TARGET, "--profile", profile]);
@@ -55,16 +56,4 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<PathBuf> {
         .with_context(|| format!("{} --version fails", binary.display()))?;
     note(&format!("{}: {}, static, {} MiB", binary.display(), version.trim(), content.len() >> 20));
     Ok(binary)
-}
-
-/// Adds Rust's standard library for the target when it is missing.
-fn add_target() -> Result<()> {
-    let Some(installed) = output(Command::new("rustup").args(["target", "list", "--installed"])) else {
-        note(&format!("rustup is not there, so the target {TARGET} is taken to be installed"));
-        return Ok(());
-    };
-    if installed.lines().any(|target| target == TARGET) {
-        return Ok(());
-    }
-    process::run(Command::new("rustup").args(["target", "add", TARGET]))
 }

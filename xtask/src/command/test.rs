@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
+use crate::aarch64;
 use crate::cluster::{self, Cluster};
 use crate::command::image;
 use crate::context::Context;
@@ -35,6 +36,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         lint(context, arguments)?;
         dependencies(context)?;
         static_build(context, arguments)?;
+        aarch64::tests(context, arguments.strict)?;
     }
     tests(context, arguments, &programs)?;
     if arguments.filter.is_none() {

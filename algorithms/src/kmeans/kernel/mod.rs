@@ -13,25 +13,9 @@
 //! instructions that were found at run time.
 #![allow(unsafe_code)]
 
-/// Calls the macro `$tile` with a number of rows, as a literal, and the first of them: for each six of `$n` rows, then for what is left.
-#[cfg(target_arch = "x86_64")]
-macro_rules! in_sixes {
-    ($n:expr, $tile:ident) => {{
-        let n: usize = $n;
-        let whole = n / 6 * 6;
-        for first in (0..whole).step_by(6) {
-            $tile!(6, first);
-        }
-        match n - whole {
-            1 => $tile!(1, whole),
-            2 => $tile!(2, whole),
-            3 => $tile!(3, whole),
-            4 => $tile!(4, whole),
-            5 => $tile!(5, whole),
-            _ => {}
-        }
-    }};
-}
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[macro_use]
+mod tiles;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -41,8 +25,12 @@ mod bounds;
 mod bytes;
 mod codes;
 mod moments;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pairs;
 mod panels;
+#[cfg(test)]
+mod pinned;
 mod portable;
 mod rows;
 #[cfg(test)]
@@ -74,6 +62,9 @@ pub(crate) enum Level {
     /// 512-bit vectors.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// 128-bit vectors with fused multiply-add.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Level {
@@ -85,6 +76,8 @@ impl Level {
             Self::Avx2,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon,
         ]
         .into_iter()
         .filter(|level| level.is_available())
@@ -102,6 +95,8 @@ impl Level {
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
         }
     }
 }
@@ -111,9 +106,11 @@ pub(crate) fn block(panels: &Panels) -> usize {
     let chunk = match Level::best() {
         Level::Portable => panels.chunk(portable::ROWS, portable::CHUNK),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => panels.chunk(avx2::ROWS, avx2::CHUNK),
+        Level::Avx2 => panels.chunk(tiles::ROWS, tiles::CHUNK),
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => panels.chunk(avx512::ROWS, avx512::CHUNK),
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => panels.chunk(tiles::ROWS, tiles::CHUNK),
     };
     let most = (256 << 10) / (size_of::<f32>() * panels.dimension());
     (most / chunk).max(1) * chunk
@@ -139,6 +136,9 @@ pub(crate) fn assign_at(level: Level, panels: &Panels, rows: &[f32], labels: &mu
         // SAFETY: the machine has these instructions, as was asserted.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { avx512::assign(panels, rows, labels) },
+        // SAFETY: the machine has these instructions, as was asserted.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => unsafe { neon::assign(panels, rows, labels) },
     }
 }
 
@@ -167,6 +167,9 @@ pub(crate) fn scores_at(level: Level, panels: &Panels, rows: &[f32], out: &mut [
         // SAFETY: the machine has these instructions, as was asserted.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { avx512::scores(panels, rows, out) },
+        // SAFETY: the machine has these instructions, as was asserted.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => unsafe { neon::scores(panels, rows, out) },
     }
 }
 
@@ -207,6 +210,9 @@ pub(crate) fn tops_at(level: Level, panels: &Panels, panel: usize, rows: &[f32],
         // SAFETY: the machine has these instructions, as was asserted. Those of AVX2 come with those of AVX-512.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { avx512::tops(panel, rows, positions, tops) },
+        // SAFETY: the machine has these instructions, as was asserted.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => unsafe { neon::tops(panel, rows, positions, tops) },
     }
 }
 
@@ -231,6 +237,9 @@ pub(crate) fn assign_two_at(level: Level, panels: &Panels, rows: &[f32], best: &
         // SAFETY: the machine has these instructions, as was asserted. Those of AVX2 come with those of AVX-512.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { avx2::assign_two(panels, rows, best, second) },
+        // SAFETY: the machine has these instructions, as was asserted.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => unsafe { neon::assign_two(panels, rows, best, second) },
     }
 }
 
@@ -258,6 +267,7 @@ impl Two {
     }
 
     /// Whether a panel whose best score is `score` can change anything.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[inline]
     fn admits(&self, score: f32) -> bool {
         score > self.scores[1] || self.labels[1] == u32::MAX

@@ -111,14 +111,14 @@ impl Panels {
 }
 
 /// Fetches the rows of the next chunk into the second-level cache, a few lines with each tile of this chunk.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) struct Ahead {
     place: *const f32,
     /// Cache lines per tile.
     step: usize,
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 impl Ahead {
     /// For a chunk of `rows` that goes through panels in tiles of `tile` rows, `together` panels at once.
     pub(super) fn new(panels: &Panels, rows: &[f32], tile: usize, together: usize) -> Self {
@@ -132,13 +132,11 @@ impl Ahead {
         Self { place: rows.as_ptr_range().end, step }
     }
 
-    /// Asks for the next lines. They may lie beyond the data: a prefetch reads nothing and cannot fail.
+    /// Asks for the next lines, which may lie beyond the data.
     #[inline(always)]
     pub(super) fn fetch(&mut self) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         for _ in 0..self.step {
-            // SAFETY: any address may be prefetched.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.place.cast()) };
+            ask::<false>(self.place);
             self.place = self.place.wrapping_add(WIDTH);
         }
     }
@@ -147,12 +145,35 @@ impl Ahead {
 /// Asks for a row, which is needed soon.
 #[inline(always)]
 pub(super) fn prefetch(row: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
     for line in row.chunks(WIDTH) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: any address may be prefetched.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        ask::<true>(line.as_ptr());
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = row;
+}
+
+/// Asks for the cache line at a place, whatever is there: for the first-level cache if it is needed soon, else for the second.
+///
+/// A prefetch reads nothing and cannot fail.
+#[inline(always)]
+fn ask<const SOON: bool>(place: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        // SAFETY: any address may be prefetched.
+        unsafe {
+            if SOON { _mm_prefetch::<_MM_HINT_T0>(place.cast()) } else { _mm_prefetch::<_MM_HINT_T1>(place.cast()) }
+        }
+    }
+    // The intrinsic is not stable, and Miri knows no assembly.
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: any address may be prefetched.
+    unsafe {
+        use std::arch::asm;
+        if SOON {
+            asm!("prfm pldl1keep, [{}]", in(reg) place.addr(), options(nomem, nostack, preserves_flags));
+        } else {
+            asm!("prfm pldl2keep, [{}]", in(reg) place.addr(), options(nomem, nostack, preserves_flags));
+        }
+    }
+    #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", not(miri)))))]
+    let _ = place;
 }

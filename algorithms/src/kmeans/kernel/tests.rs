@@ -1,11 +1,6 @@
 //! Every level against the slow twin, bit for bit.
 //!
-//! The tests of remainders also run under Miri, which then checks the pointers of all levels, present or not:
-//!
-//! ```text
-//! RUSTFLAGS="-C target-feature=+avx2,+fma,+avx512f" MIRIFLAGS=-Zmiri-disable-isolation \
-//!     cargo +nightly miri test -p coterie-algorithms --lib kernel
-//! ```
+//! The tests of remainders also run under Miri, which then checks the pointers of all levels, present or not: see CONTRIBUTING.md.
 
 use proptest::prelude::*;
 
@@ -135,6 +130,18 @@ fn every_remainder_of_rows() {
             check(d, &pattern(k * d, 6), &pattern(n * d, 7));
         }
     }
+}
+
+/// As many panels as a lone row goes through at once on any level, and one more.
+#[test]
+fn a_lone_row_goes_through_several_panels() {
+    check(1, &pattern(130, 6), &pattern(1, 7));
+}
+
+/// More panels than the first-level cache holds, so that the next rows are fetched while these are taken.
+#[test]
+fn rows_are_fetched_ahead() {
+    check(129, &pattern(17 * 129, 1), &pattern(2 * 129, 2));
 }
 
 /// More panels than the first-level cache holds, more rows than a chunk, and remainders of both.

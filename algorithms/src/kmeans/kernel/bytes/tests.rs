@@ -43,18 +43,7 @@ proptest! {
         let scores: Vec<i16> = (0..panels * WIDTH)
             .map(|i| (crate::random::hash(salt, crate::random::Purpose::Generate, 0, i as u64) as i16) % range)
             .collect();
-        let mut sorted = scores.clone();
-        sorted.sort_unstable_by(|a, b| b.cmp(a));
-        let greatest = [0, 1].map(|i| sorted.get(i).copied().unwrap_or(i16::MIN));
-        for level in Level::available() {
-            prop_assert_eq!(greatest_at(level, &scores), greatest);
-            for least in [least, greatest[0], greatest[1], i16::MIN, i16::MAX] {
-                let mut found = vec![99];
-                reaching_at(level, &scores, least, &mut found);
-                let expected = (0u32..).zip(&scores).filter(|&(_, &score)| score >= least).map(|(i, _)| i);
-                prop_assert_eq!(&found, &[99].into_iter().chain(expected).collect::<Vec<_>>());
-            }
-        }
+        check_found(&scores, least);
     }
 
     #[test]
@@ -82,6 +71,22 @@ proptest! {
         let close = |a: u32, b: f64| (f64::from(f32::from_bits(a)) - b).abs() <= 1e-5 * b + 1e-9;
         prop_assert!(close(squares[0], exact[0]) && close(squares[1], exact[1]));
         prop_assert!(close(lost, missed) || missed < 1e-3);
+    }
+}
+
+/// Finds in scores what sorting and looking at each finds.
+fn check_found(scores: &[i16], least: i16) {
+    let mut sorted = scores.to_vec();
+    sorted.sort_unstable_by(|a, b| b.cmp(a));
+    let most = [0, 1].map(|i| sorted.get(i).copied().unwrap_or(i16::MIN));
+    for level in Level::available() {
+        assert_eq!(greatest_at(level, scores), most, "{level:?}");
+        for least in [least, most[0], most[1], i16::MIN, i16::MAX] {
+            let mut found = vec![99];
+            reaching_at(level, scores, least, &mut found);
+            let expected = (0u32..).zip(scores).filter(|&(_, &score)| score >= least).map(|(i, _)| i);
+            assert_eq!(found, [99].into_iter().chain(expected).collect::<Vec<_>>(), "{level:?}");
+        }
     }
 }
 
@@ -113,6 +118,15 @@ fn check(d: usize, centroids: &[Vec<i16>], rows: &[Vec<i16>]) {
             }
             assert!(scores[centroids.len()..panels.scores()].iter().all(|&score| score == i16::MIN));
         }
+    }
+}
+
+/// Panels in fours, and all remainders.
+#[test]
+fn every_remainder_of_panels() {
+    for panels in 0..10 {
+        let scores: Vec<i16> = (0..panels * WIDTH).map(|i| (i * 37 % 101) as i16 - 50).collect();
+        check_found(&scores, 48);
     }
 }
 
