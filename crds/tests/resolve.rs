@@ -68,6 +68,7 @@ fn carries_over_every_field() {
                     label: Some("genre".to_owned()),
                     vector: None,
                     features: ["tempo", "key", "loudness"].map(str::to_owned).to_vec(),
+                    sets: None,
                 },
                 store: Store {
                     endpoint: Some("https://s3.example.com:9000".to_owned()),

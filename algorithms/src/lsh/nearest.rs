@@ -24,10 +24,10 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// A row at this squared distance. By [`Metric::Cosine`], rows of unit length are half of it apart.
+    /// A row at this [`Metric::square`]. By [`Metric::Cosine`], rows of unit length are half of it apart.
     pub(crate) fn new(metric: Metric, id: u32, square: f64) -> Self {
         let distance = match metric {
-            Metric::Euclidean => square.sqrt(),
+            Metric::Euclidean | Metric::Jaccard => square.sqrt(),
             Metric::Cosine => 0.5 * square,
         };
         Self { id, distance }

@@ -106,7 +106,8 @@ pub(super) fn build(
             let family = SignFamily::new(dimension, effort.tables, families[family].0.bits(), seed);
             store(file, room, &Tables::of_vectors(&family, rows), hashing, effort, (recall, seed))
         }
-        Metric::Euclidean => {
+        // No model of sets has items.
+        Metric::Euclidean | Metric::Jaccard => {
             let families = stable_families(dimension, distance, MOST_TABLES, seed);
             let (family, effort, recall) = chosen(&families, &sample, metric, goal, seed);
             let (hashes, width) = (families[family].0.hashes(), families[family].0.width());
