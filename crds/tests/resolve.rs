@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use coterie_crds::resolved::{
-    Algorithm, Columns, Evaluation, FeatureStep, Format, Init, InvalidRows, Items, KMeans, Metric, Output, Source,
+    Algorithm, Columns, Evaluation, FeatureStep, Format, Init, InvalidRows, Items, KMeans, Metric, Output, Sets, Source,
     Store,
 };
 use coterie_crds::{ResolvedJob, parse, resolve, validate};
@@ -48,6 +48,21 @@ fn fills_in_every_default() {
             items: None,
         }
     );
+}
+
+#[test]
+fn rows_are_sets_for_the_metric_jaccard() {
+    let sets = |columns: &str| {
+        let spec = format!(
+            "  source: {{uri: a.parquet, columns: {columns}}}\n  metric: {{type: Jaccard}}\n  algorithm: {{lsh: {{hashes: 4}}}}\n"
+        );
+        let job = job(&spec);
+        assert_eq!(job.metric, Metric::Jaccard);
+        job.source.columns
+    };
+    assert_eq!(sets("{}"), Columns { sets: Some(Sets::Dense), ..Columns::default() });
+    let lists = Some(Sets::Lists { column: "tags".to_owned(), size: 4096 });
+    assert_eq!(sets("{set: {column: tags, size: 4096}}"), Columns { sets: lists, ..Columns::default() });
 }
 
 #[test]

@@ -104,3 +104,26 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_share_keys_when_they_are_equal_and_hardly_when_they_are_not() {
+        let hashing = Hashing { metric: Metric::Jaccard, width: None, hashes: 3, seed: 7 };
+        // Rows 0 and 3 are the same set, rows 2 and 4 are empty.
+        let values = [1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, -0.0];
+        let rows = Rows::new(&values, 3);
+        let mut keys = Vec::new();
+        for table in 0..20 {
+            hashing.table(3, table).keys(&rows, &mut keys);
+            assert_eq!((keys[0], keys[2]), (keys[3], keys[4]));
+            assert!(keys[0] != keys[1] && keys[0] != keys[2] && keys[1] != keys[2], "table {table}");
+        }
+        // Tables differ.
+        let first = keys.clone();
+        hashing.table(3, 0).keys(&rows, &mut keys);
+        assert_ne!(keys, first);
+    }
+}
