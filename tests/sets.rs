@@ -84,12 +84,14 @@ impl Written {
         for (number, part) in rows.chunks(each).enumerate() {
             let sets: ArrayRef = if self == Self::ParquetTexts {
                 let mut builder = ListBuilder::new(StringBuilder::new());
-                part.iter().for_each(|set| builder.append_value(set.iter().map(|member| Some(format!("tag {member}")))));
+                part.iter()
+                    .for_each(|set| builder.append_value(set.iter().map(|member| Some(format!("tag {member}")))));
                 Arc::new(builder.finish())
             } else {
                 let mut builder = ListBuilder::new(UInt32Builder::new());
                 // In any order, and some of them twice.
-                part.iter().for_each(|set| builder.append_value(set.iter().rev().chain(set.first()).map(|id| Some(*id))));
+                part.iter()
+                    .for_each(|set| builder.append_value(set.iter().rev().chain(set.first()).map(|id| Some(*id))));
                 Arc::new(builder.finish())
             };
             let ids = Int64Array::from_iter_values((number * each) as i64..(number * each + part.len()) as i64);
@@ -209,7 +211,8 @@ fn measures_are_those_of_sets() {
     let assignments = job.directory.path().join("out/assignments/v1");
     let mut seen = 0;
     for entry in std::fs::read_dir(assignments).unwrap().flatten() {
-        for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(entry.path()).unwrap()).unwrap().build().unwrap()
+        for batch in
+            ParquetRecordBatchReaderBuilder::try_new(File::open(entry.path()).unwrap()).unwrap().build().unwrap()
         {
             let batch = batch.unwrap();
             let ids = batch.column_by_name("id").unwrap().as_primitive::<arrow::datatypes::Int64Type>();
@@ -278,6 +281,12 @@ fn what_is_no_set_is_named() {
         Written::ParquetNumbers,
         &rows,
         &|_| {},
-        &["part-000.parquet", "row 3 ", "column \"tags\"", "the member 500, expected 0 to 499", "source.columns.set.size"],
+        &[
+            "part-000.parquet",
+            "row 3 ",
+            "column \"tags\"",
+            "the member 500, expected 0 to 499",
+            "source.columns.set.size",
+        ],
     );
 }

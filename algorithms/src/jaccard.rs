@@ -148,7 +148,9 @@ mod tests {
             3 => 1.0,
             _ => stream.uniform((1 << 40) + i as u64) as f32,
         };
-        (0..n * d).map(|i| if stream.hash((1 << 50) + (i / d) as u64).is_multiple_of(7) { 0.0 } else { value(i) }).collect()
+        (0..n * d)
+            .map(|i| if stream.hash((1 << 50) + (i / d) as u64).is_multiple_of(7) { 0.0 } else { value(i) })
+            .collect()
     }
 
     proptest! {

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use coterie_crds::resolved::{
-    Algorithm, Columns, Evaluation, FeatureStep, Format, Init, InvalidRows, Items, KMeans, Metric, Output, Sets, Source,
-    Store,
+    Algorithm, Columns, Evaluation, FeatureStep, Format, Init, InvalidRows, Items, KMeans, Metric, Output, Sets,
+    Source, Store,
 };
 use coterie_crds::{ResolvedJob, parse, resolve, validate};
 

@@ -45,13 +45,9 @@ impl Kind {
         match self {
             Self::Integer => Some(IdKind::Int),
             Self::Unsigned | Self::Text => Some(IdKind::Text),
-            Self::Real
-            | Self::Boolean
-            | Self::List(_)
-            | Self::Texts
-            | Self::Unknown
-            | Self::Mixed
-            | Self::Other => None,
+            Self::Real | Self::Boolean | Self::List(_) | Self::Texts | Self::Unknown | Self::Mixed | Self::Other => {
+                None
+            }
         }
     }
 

@@ -79,12 +79,7 @@ impl Rows {
 
     /// Refuses numbers that say neither that a member is in the set nor that it is not. Dropping such rows would hide a metric
     /// that does not fit the data, so the rule for invalid rows is not asked.
-    fn check_members(
-        &self,
-        object: &str,
-        layout: &Layout,
-        place: &impl Fn(usize) -> String,
-    ) -> Result<(), DataError> {
+    fn check_members(&self, object: &str, layout: &Layout, place: &impl Fn(usize) -> String) -> Result<(), DataError> {
         let strange = |value: &f32| value.is_finite() && *value != 0.0 && *value != 1.0;
         let Some(at) = self.values.iter().position(strange) else { return Ok(()) };
         let (row, feature) = (at / layout.dimension, at % layout.dimension);

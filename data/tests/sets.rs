@@ -117,7 +117,8 @@ async fn what_is_no_set_is_named() {
             "DIR/a.csv, line 3, column \"f2\": the value is 2, but rows are sets for the metric Jaccard: 0 or 1; make it 1 where the \
              member is in the set and 0 where it is not, leave columns that are no members out of source.columns, or choose another metric"
         );
-        let tags = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(3)]), Some(vec![Some(0), Some(4)])]);
+        let tags =
+            ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(3)]), Some(vec![Some(0), Some(4)])]);
         let text = Files::new(&[("a.parquet", parquet_of(tags))])
             .fails(ErrorClass::Data, |source| {
                 sets(source);
@@ -143,7 +144,10 @@ async fn columns_that_hold_no_sets() {
     ] {
         let files = Files::new(&[("a.parquet", parquet(&batch(tags), 4, Compression::UNCOMPRESSED))]);
         let text = files.fails(ErrorClass::Spec, sets).await;
-        assert!(text.contains(words) && text.contains("needs lists of integers or of text; name a list column"), "{text}");
+        assert!(
+            text.contains(words) && text.contains("needs lists of integers or of text; name a list column"),
+            "{text}"
+        );
     }
     let files = Files::new(&[("a.parquet", parquet_of(Int64Array::from(vec![1])))]);
     let text = files

@@ -16,7 +16,8 @@ async fn the_nearest_cluster_is_that_of_the_jaccard_distance() {
     let server = start(models::tags()).await;
     // By straight lines the cluster of hardly any members, at (0, 0, 0, 0.25), would be the nearest of the first.
     let rows = [1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0];
-    let reply = server.post("/v1/assign", json!({"vectors": rows.chunks(4).collect::<Vec<_>>()}).to_string()).await.ok();
+    let reply =
+        server.post("/v1/assign", json!({"vectors": rows.chunks(4).collect::<Vec<_>>()}).to_string()).await.ok();
     let first = &reply["assignments"][0];
     assert_eq!((&first["cluster"], &first["distance"]), (&json!(0), &json!(0.6)));
     assert_eq!(first["margin"], json!(0.4));
@@ -28,7 +29,7 @@ async fn the_nearest_cluster_is_that_of_the_jaccard_distance() {
     assert_eq!((over_grpc.clusters, over_grpc.distances[0], over_grpc.margins[0]), (vec![0, 0], 0.6, 0.4));
 
     let near = server.post("/v1/nearest-clusters", json!({"vector": [0, 0, 1, 1], "count": 3}).to_string()).await.ok();
-    let clusters: Vec<_> = near["neighbors"].as_array().unwrap().iter().map(|near| near["cluster"].clone()).collect();
+    let clusters: Vec<_> = near["clusters"].as_array().unwrap().iter().map(|near| near["cluster"].clone()).collect();
     // The others are equally far.
     assert_eq!(clusters, [1, 0, 2], "{near}");
     assert_eq!(server.get("/v1/model").await.ok()["metric"], "Jaccard");
@@ -63,5 +64,8 @@ async fn what_is_no_set_and_trees_are_refused() {
 
     let reply = server.get("/v1/dendrogram").await;
     assert_eq!(reply.status, 501);
-    assert_eq!(reply.error(), "the clusters of a model of sets (metric Jaccard) have no tree: they are joined by straight-line distances");
+    assert_eq!(
+        reply.error(),
+        "the clusters of a model of sets (metric Jaccard) have no tree: they are joined by straight-line distances"
+    );
 }

@@ -12,8 +12,7 @@ impl Bits {
     pub(super) fn new(rows: &[f32], dimension: usize) -> Self {
         let words = dimension.div_ceil(64);
         let pack = |columns: &[f32]| (0..).zip(columns).fold(0, |word, (bit, &v)| word | u64::from(v != 0.0) << bit);
-        let bits: Vec<u64> =
-            rows.chunks_exact(dimension.max(1)).flat_map(|row| row.chunks(64).map(pack)).collect();
+        let bits: Vec<u64> = rows.chunks_exact(dimension.max(1)).flat_map(|row| row.chunks(64).map(pack)).collect();
         let sizes = bits.chunks_exact(words.max(1)).map(|row| row.iter().map(|word| word.count_ones()).sum()).collect();
         Self { words, bits, sizes }
     }

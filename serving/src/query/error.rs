@@ -126,7 +126,9 @@ pub enum QueryError {
         most: usize,
     },
     /// The clusters are of sets.
-    #[error("the clusters of a model of sets (metric Jaccard) have no tree: they are joined by straight-line distances")]
+    #[error(
+        "the clusters of a model of sets (metric Jaccard) have no tree: they are joined by straight-line distances"
+    )]
     NoTree,
     /// A tree cannot be cut into so many groups.
     #[error("groups must be from 1 to {most}, the number of clusters, found {found}")]

@@ -229,7 +229,12 @@ mod tests {
     use coterie_crds::resolved::{Algorithm, Metric};
 
     use super::*;
-    use crate::{lsh::{compute::pass, hashing::Rows}, machine::Merge, shard::store::tests::store, training::tests};
+    use crate::{
+        lsh::{compute::pass, hashing::Rows},
+        machine::Merge,
+        shard::store::tests::store,
+        training::tests,
+    };
 
     fn job(params: &Lsh) -> ResolvedJob {
         let metric = if params.width.is_some() { Metric::Euclidean } else { Metric::Cosine };

@@ -6,10 +6,10 @@ use coterie_model::items::Items;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    algorithm_metric,
     evaluation::Evaluation,
     fitting::{Fit, Fitting, Found},
     preparation::Preparation,
-    algorithm_metric,
     step::{Partial, Published, Step, Wanted},
     unexpected,
 };
