@@ -120,10 +120,14 @@ impl Written {
     }
 
     fn job(self, directory: &Path) -> Job {
+        self.job_with(directory, "")
+    }
+
+    fn job_with(self, directory: &Path, more: &str) -> Job {
         Job::new(&format!(
             "apiVersion: coterie.dev/v1alpha1\nkind: ClusteringJob\nmetadata: {{name: sets}}\nspec:\n  source: {{uri: {}, columns: \
              {}}}\n  metric: {{type: Jaccard}}\n  algorithm: {{lsh: {{tables: 16, hashes: 6, minClusterSize: 3}}}}\n  output: {{uri: \
-             /nowhere, assignments: true}}\n  evaluation: {{sampleSize: 500}}\n  seed: 5\n",
+             /nowhere, assignments: true}}\n  evaluation: {{sampleSize: 500}}\n  seed: 5\n{more}",
             directory.display(),
             self.columns()
         ))
@@ -248,6 +252,33 @@ fn serving_assigns_sets_to_the_clusters_of_training() {
     let found: Vec<i64> =
         answer["assignments"].as_array().unwrap().iter().map(|row| row["cluster"].as_i64().unwrap()).collect();
     assert_eq!(found, (0..400).map(|row| row % GROUPS as i64).collect::<Vec<_>>());
+}
+
+#[test]
+fn items_like_an_item_are_of_its_group() {
+    let data = support::directory();
+    Written::ParquetNumbers.write(data.path(), &planted(), 2);
+    let job = Written::ParquetNumbers.job_with(data.path(), "  serving: {similarItems: true, lsh: {}}\n");
+    job.run(&["--workers", "2"]);
+    let (output, index) = (job.directory.path().join("out"), job.directory.path().join("index"));
+    let served = Served::start(support::coterie().args([
+        "serve",
+        "--tables",
+        "--items-directory",
+        index.to_str().unwrap(),
+        "--model",
+        output.to_str().unwrap(),
+    ]));
+    for (method, count) in [("Tables", 10), ("Exact", 99)] {
+        let ask = json!({"id": 7, "count": count, "method": method}).to_string();
+        let (code, answer) = served.post("/v1/similar-items", &ask);
+        assert_eq!(code, 200, "{answer}");
+        let ids: Vec<u64> =
+            answer["items"].as_array().unwrap().iter().map(|item| item["id"].as_u64().unwrap()).collect();
+        assert!(ids.len() == count && ids.iter().all(|id| *id as usize % GROUPS == 7 && *id != 7), "{answer}");
+    }
+    let (code, answer) = served.post("/v1/similar-items", &json!({"id": 7, "method": "Lists"}).to_string());
+    assert_eq!(code, 400, "{answer}");
 }
 
 #[test]

@@ -77,9 +77,6 @@ pub enum Violation {
         /// Number of steps.
         steps: usize,
     },
-    /// A model of sets has items, which are searched by straight-line distances.
-    #[error("the metric is Jaccard, for which no items are kept, but there are some")]
-    ItemsOfSets,
     /// A centroid of sets has something else than the share of its rows that have a member.
     #[error("tensor centroids must hold shares from 0 to 1 for the metric Jaccard, position {position} does not")]
     NotShare {
@@ -208,9 +205,6 @@ fn sets(model: &Model) -> Result<(), Violation> {
     let steps = model.pipeline.transforms.len();
     if steps > 0 {
         return Err(Violation::StepsOfSets { steps });
-    }
-    if model.items.is_some() {
-        return Err(Violation::ItemsOfSets);
     }
     match model.centroids.values().iter().position(|share| !(0.0..=1.0).contains(share)) {
         Some(position) => Err(Violation::NotShare { position }),

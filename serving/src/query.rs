@@ -170,6 +170,11 @@ impl Served {
         self.near.cost(&self.model).max(self.input_dimension())
     }
 
+    /// Multiplications that a look at one item costs, roughly.
+    pub(crate) fn cost_per_item(&self) -> usize {
+        self.near.cost_per_column().saturating_mul(self.model.dimension())
+    }
+
     /// Whether a request that names `version` may be answered; an empty name asks for no version in particular.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ pub(crate) fn codes(error: &QueryError) -> (StatusCode, Code) {
         | QueryError::Count
         | QueryError::Items { .. }
         | QueryError::NoTables
+        | QueryError::NoLists
         | QueryError::Limit { .. }
         | QueryError::Groups { .. }
         | QueryError::MapItems { .. }

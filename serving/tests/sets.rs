@@ -3,10 +3,14 @@
 
 mod support;
 
+use coterie_algorithms::lsh::{Neighbour, brute_force};
 use coterie_algorithms::metric::Metric;
-use coterie_serving::query::{self, Served};
+use coterie_model::RowId;
+use coterie_model::items::Options;
+use coterie_serving::query::{self, Like, Method, QueryError, Served, Similar, similar};
 use serde_json::json;
 use std::sync::Arc;
+use support::items::with_items;
 use support::models::{self, Random};
 use support::{batch, start};
 use tonic::Code;
@@ -68,4 +72,50 @@ async fn what_is_no_set_and_trees_are_refused() {
         reply.error(),
         "the clusters of a model of sets (metric Jaccard) have no tree: they are joined by straight-line distances"
     );
+}
+
+/// Groups of sets of some 20 of 80 members, of which each lacks a few.
+fn groups(n: usize) -> Vec<f32> {
+    let (base, gaps) = (Random(1).values(25 * 80), Random(2).values(n * 80));
+    let member = |i: usize| base[(i / 80 % 25) * 80 + i % 80] > 0.5 && gaps[i] < 0.8;
+    (0..n * 80).map(|i| f32::from(u8::from(member(i)))).collect()
+}
+
+#[tokio::test]
+async fn items_like_a_set_are_those_of_the_jaccard_distance() {
+    let rows = groups(500);
+    for tables in [false, true] {
+        let options = Options { recall: 0.9, tables, ..Options::default() };
+        let served = with_items(models::many_sets(7, 80), &rows, options).await;
+        let lists = served.items().unwrap().lists(&served.model().centroids).unwrap();
+        let ask = |like, cluster, method| similar(&served, &Similar { like, count: Some(5), cluster, method });
+        let named = |near: &[Neighbour]| -> Vec<(RowId, f32)> {
+            near.iter().map(|near| (served.items().unwrap().id(near.id), near.distance as f32)).collect()
+        };
+        let mut hits = 0;
+        for query in rows.chunks_exact(80).take(100) {
+            let found = ask(Like::Vector(query.to_vec()), None, Some(Method::Exact)).unwrap();
+            let found: Vec<(RowId, f32)> = found.into_iter().map(|item| (item.id, item.distance)).collect();
+            let truth = named(&brute_force(lists.rows(), Metric::Jaccard, query, 5));
+            assert_eq!(found, truth);
+            let by_default = ask(Like::Vector(query.to_vec()), None, None).unwrap();
+            hits += by_default.iter().filter(|item| truth.iter().any(|(id, _)| *id == item.id)).count();
+            for item in by_default {
+                let place = served.items().unwrap().find(&match item.id {
+                    RowId::Int(id) => id.to_string(),
+                    RowId::Text(id) => id,
+                });
+                let distance = Metric::Jaccard.distance(query, lists.row(place.unwrap() as usize));
+                assert_eq!(item.distance, distance as f32);
+            }
+        }
+        assert!(if tables { hits > 420 } else { hits == 500 }, "{hits} of 500 with tables: {tables}");
+        // An item is not like itself, and a cluster is looked at as a whole.
+        let like = ask(Like::Item("100".to_owned()), None, None).unwrap();
+        assert!(like.iter().all(|item| item.id != RowId::Int(100)) && !like.is_empty());
+        let own = lists.cluster_of(served.items().unwrap().find("100").unwrap() as usize) as u32;
+        let inside = ask(Like::Item("100".to_owned()), Some(own.into()), None).unwrap();
+        assert!(inside.iter().all(|item| item.cluster == own && item.id != RowId::Int(100)));
+        assert_eq!(ask(Like::Item("100".to_owned()), None, Some(Method::Lists)), Err(QueryError::NoLists));
+    }
 }

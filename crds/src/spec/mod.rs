@@ -137,9 +137,6 @@ use crate::status::ClusteringJobStatus;
     validation = Rule::new("self.metric.type == 'Jaccard' || !has(self.source.columns) || !has(self.source.columns.set)")
         .message("sets are compared by the metric Jaccard; set metric.type: Jaccard, or name vector or features instead")
         .field_path(".source.columns.set"),
-    validation = Rule::new("self.metric.type != 'Jaccard' || !has(self.serving) || !self.serving.similarItems")
-        .message("similar items are not kept for the metric Jaccard; remove similarItems, or choose another metric")
-        .field_path(".serving.similarItems"),
     validation = Rule::new("!has(self.evaluation.gates.minAri) || (has(self.source.columns) && has(self.source.columns.label))")
         .message("evaluation.gates.minAri compares with known classes; name their column in source.columns.label, or remove the gate"),
 )]

@@ -111,6 +111,11 @@ pub enum QueryError {
     /// There are no hash tables.
     #[error("this model has no hash tables: set spec.serving.lsh, or ask by the method Lists or Exact")]
     NoTables,
+    /// The items are sets, which are not looked for in lists.
+    #[error(
+        "items of a model of sets (metric Jaccard) are not found by lists: ask by the method Exact, or set spec.serving.lsh and ask by Tables"
+    )]
+    NoLists,
     /// There is no such item.
     #[error("there is no item {id:?}: ids are those of the training rows")]
     UnknownItem {

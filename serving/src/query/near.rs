@@ -55,9 +55,14 @@ impl Near {
     /// Multiplications that one row costs, roughly, where it is compared with every centroid.
     pub(super) fn cost(&self, model: &Model) -> usize {
         let all = model.n_clusters().saturating_mul(model.dimension());
+        all.saturating_mul(self.cost_per_column())
+    }
+
+    /// Multiplications that comparing two rows costs for each column, roughly.
+    pub(super) fn cost_per_column(&self) -> usize {
         match self {
-            Self::Vectors(_) => all,
-            Self::Sets(_) => all.saturating_mul(SCAN_COST),
+            Self::Vectors(_) => 1,
+            Self::Sets(_) => SCAN_COST,
         }
     }
 }
