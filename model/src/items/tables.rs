@@ -83,7 +83,8 @@ pub struct TablesSearcher {
 /// Chooses parameters for a recall, builds the tables and writes them.
 ///
 /// Of a cosine model near means a small angle, which planes through the origin tell; of sets, many members in common, which the
-/// smallest hashes tell; otherwise a small distance, which cells tell. `distance` is how far apart near rows typically are. Where the recall is out of reach, what comes nearest is built.
+/// smallest hashes tell; otherwise a small distance, which cells tell. `distance` is how far apart near rows typically are.
+/// Where the recall is out of reach, what comes nearest is built.
 pub(super) fn build(
     file: &File,
     room: &mut Allotter,
