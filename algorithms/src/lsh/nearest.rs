@@ -310,4 +310,17 @@ mod tests {
         assert_eq!(found, brute_force(&rows, Metric::Euclidean, &rows[8..12], 7));
         assert_eq!(found[0], Neighbour { id: 2, distance: 0.0 });
     }
+
+    #[test]
+    fn some_rows_without_one_of_them() {
+        let rows: Vec<f32> = (0..9u8).map(f32::from).collect();
+        let mut found = Vec::new();
+        nearest_of(&rows, Metric::Euclidean, &[4.0], 2..8, 3, Some(4), &mut found);
+        assert_eq!(
+            found.iter().map(|near| (near.id, near.distance)).collect::<Vec<_>>(),
+            [(3, 1.0), (5, 1.0), (2, 2.0)]
+        );
+        nearest_of(&rows, Metric::Euclidean, &[4.0], 8..8, 3, None, &mut found);
+        assert!(found.is_empty());
+    }
 }
