@@ -10,7 +10,7 @@ use std::{
 
 use coterie_algorithms::lsh::NOISE;
 use coterie_crds::resolved::{Algorithm, ResolvedJob, Store};
-use coterie_worker::lsh::hashing::Hashing;
+use coterie_worker::lsh::hashing::{Hashing, Rows};
 use serde_json::Value;
 use support::{Job, Running, input, signal};
 use tempfile::TempDir;
@@ -118,12 +118,12 @@ fn a_killed_worker_does_not_show() {
 /// The slow twin: the keys of all rows, and rows that share one take the lowest number among them until nothing changes.
 fn twin(rows: &[f32], dimension: usize, job: &ResolvedJob) -> Vec<i32> {
     let Algorithm::Lsh(params) = &job.algorithm else { panic!("an LSH job") };
-    let hashing = Hashing::new(params, job.seed);
+    let hashing = Hashing::new(params, job.metric, job.seed);
     let mut lowest: Vec<u32> = (0..(rows.len() / dimension) as u32).collect();
     let tables: Vec<Vec<u64>> = (0..params.tables)
         .map(|table| {
             let mut keys = Vec::new();
-            hashing.table(dimension, table).keys(rows, &mut keys);
+            hashing.table(dimension, table).keys(&Rows::new(rows, dimension), &mut keys);
             keys
         })
         .collect();

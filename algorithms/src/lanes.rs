@@ -66,6 +66,19 @@ pub(crate) fn inner_products(a: &[f32], b: &[f32]) -> [f64; 3] {
     [sum(a, b, product), sum(a, a, product), sum(b, b, product)]
 }
 
+/// The sum of a row.
+#[inline(always)]
+pub(crate) fn total(a: &[f32]) -> f64 {
+    sum(a, a, |a, _| f64::from(a))
+}
+
+/// The sum of the lesser value of two rows in each column.
+#[inline(always)]
+pub(crate) fn overlap(a: &[f32], b: &[f32]) -> f64 {
+    // As a comparison and not as `min`, which has to look for NaN.
+    sum(a, b, |a, b| f64::from(if a < b { a } else { b }))
+}
+
 /// Dot product of two rows, one of them already widened.
 #[inline(always)]
 pub(crate) fn dot(a: &[f64], b: &[f32]) -> f64 {
@@ -101,6 +114,7 @@ mod tests {
             assert_eq!(dot(&wide, &b), 2.0 * squares + linear);
             assert_eq!(inner_products(&a, &b), [2.0 * squares + linear, squares, 4.0 * squares + 4.0 * linear + n]);
             assert_eq!(squared_distance(&a, &b), squares + 2.0 * linear + n);
+            assert_eq!((total(&a), overlap(&a, &b), overlap(&b, &a)), (linear, linear, linear));
             let other: Vec<f64> = b.iter().map(|&v| f64::from(v)).collect();
             assert_eq!(squared_distance_wide(&wide, &other), squares + 2.0 * linear + n);
             assert_eq!(dot_wide(&wide, &other), 2.0 * squares + linear);

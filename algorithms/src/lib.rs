@@ -20,6 +20,7 @@
 //! | the same for less work, by bounds | [`kmeans::Pruner`] |
 //! | labels of rows that come once, as in serving | [`kmeans::Sieve`] |
 //! | scaled or projected columns | [`features`]: standardise, min-max, unit length, PCA |
+//! | distances of sets, and the centroids nearest to one | [`jaccard`] |
 //! | a tree over clusters | [`hierarchical`]: Ward's linkage of centroids |
 //! | to judge a clustering | [`score`]: silhouette, Davies-Bouldin, Calinski-Harabasz, ARI, NMI |
 //! | what is near a row, without looking at all | [`lists`]: the rows of the nearest clusters; [`lsh`]: tables of hashes, for angles, distances and sets |
@@ -117,6 +118,8 @@
 //! - J. Sivic and A. Zisserman, "Video Google: a text retrieval approach to object matching in videos", ICCV (2003): inverted
 //!   lists; R. Weber, H. Schek and S. Blott, "A quantitative analysis and performance study for similarity-search methods in
 //!   high-dimensional spaces", VLDB (1998): small codes with bounds, exact rows for what they leave.
+//! - P. Jaccard, "The distribution of the flora in the alpine zone", New Phytologist 11 (1912); M. Ruzicka, "Anwendung
+//!   mathematisch-statistischer Methoden in der Geobotanik", Biologia Bratislava 13 (1958): its form for weights.
 //! - Z. Bar-Yossef et al., "Counting distinct elements in a data stream", RANDOM (2002): smallest hashes.
 //! - G. Steele, D. Lea and C. Flood, "Fast splittable pseudorandom number generators", OOPSLA (2014): splitmix64.
 //! - F. Pedregosa et al., "Scikit-learn: machine learning in Python", JMLR 12 (2011): definitions and edge cases.
@@ -126,6 +129,7 @@ pub mod distinct;
 pub mod features;
 pub mod fixed;
 pub mod hierarchical;
+pub mod jaccard;
 pub mod kmeans;
 pub mod lists;
 pub mod lsh;

@@ -187,7 +187,7 @@ fn scores_from_sums() {
             within += distance2;
             total += squared_distance(row, &whole);
         }
-        relative(name, davies_bouldin(&centroids, d, &distances), golden.davies_bouldin, 1e-6);
+        relative(name, davies_bouldin(&centroids, d, &distances, Metric::Euclidean), golden.davies_bouldin, 1e-6);
         relative(name, calinski_harabasz(n as u64, k as u64, total, within), golden.calinski_harabasz, 1e-6);
     }
 }

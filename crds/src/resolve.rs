@@ -101,14 +101,16 @@ fn resolved(job: ClusteringJob) -> Option<ResolvedJob> {
         serving,
     } = job.spec;
     let output = output.map(|output| resolved_output(output, &source));
+    let metric = match metric.kind {
+        MetricType::Euclidean => resolved::Metric::Euclidean,
+        MetricType::Cosine => resolved::Metric::Cosine,
+        MetricType::Jaccard => resolved::Metric::Jaccard,
+    };
     Some(ResolvedJob {
         name: job.metadata.name.unwrap_or_default(),
-        source: resolved_source(source),
+        source: resolved_source(source, metric),
         features: features.into_iter().filter_map(resolved_step).collect(),
-        metric: match metric.kind {
-            MetricType::Euclidean => resolved::Metric::Euclidean,
-            MetricType::Cosine => resolved::Metric::Cosine,
-        },
+        metric,
         algorithm: resolved_algorithm(algorithm)?,
         seed: seed.unsigned_abs(),
         workers: workers.replicas.unsigned_abs(),
@@ -123,9 +125,16 @@ fn count(value: i32) -> usize {
     usize::try_from(value).unwrap_or_default()
 }
 
-fn resolved_source(source: spec::Source) -> resolved::Source {
+fn resolved_source(source: spec::Source, metric: resolved::Metric) -> resolved::Source {
     let spec::Source { uri, format, columns, store, invalid_rows } = source;
     let columns = columns.unwrap_or_default();
+    let sets = match (metric, columns.set) {
+        (resolved::Metric::Euclidean | resolved::Metric::Cosine, _) => None,
+        (resolved::Metric::Jaccard, None) => Some(resolved::Sets::Dense),
+        (resolved::Metric::Jaccard, Some(spec::SetColumn { column, size })) => {
+            Some(resolved::Sets::Lists { column, size: count(size) })
+        }
+    };
     resolved::Source {
         uri: uri.0,
         format: format.map(|format| match format {
@@ -139,6 +148,7 @@ fn resolved_source(source: spec::Source) -> resolved::Source {
             label: columns.label,
             vector: columns.vector,
             features: columns.features.unwrap_or_default(),
+            sets,
         },
         store: resolved_store(store.unwrap_or_default()),
         invalid_rows: match invalid_rows {

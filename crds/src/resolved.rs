@@ -113,6 +113,24 @@ pub struct Columns {
     pub vector: Option<String>,
     /// Numeric columns that form the vector, in this order. When both are empty: every numeric column other than id and label.
     pub features: Vec<String>,
+    /// How rows are sets; `None` where they are vectors of any numbers. Excludes `vector` and `features` unless it is
+    /// [`Sets::Dense`]. Checkpoints, which hold the job, have no names of fields, so none may be left out.
+    #[serde(default)]
+    pub sets: Option<Sets>,
+}
+
+/// How rows are sets, for the metric Jaccard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sets {
+    /// A column per possible member, with 1 where it is in the set and 0 where it is not.
+    Dense,
+    /// One column whose values are lists of members.
+    Lists {
+        /// Its name.
+        column: String,
+        /// Number of possible members.
+        size: usize,
+    },
 }
 
 /// Connection settings of an object store.
@@ -162,6 +180,8 @@ pub enum Metric {
     Euclidean,
     /// One minus the cosine of the angle; k-means becomes spherical k-means.
     Cosine,
+    /// Share of the members of two sets that only one of them has.
+    Jaccard,
 }
 
 /// The algorithm; exactly one.

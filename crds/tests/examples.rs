@@ -46,7 +46,9 @@ fn every_example_is_valid() {
         }
         checked.push(path.file_stem().unwrap().to_string_lossy().into_owned());
     }
-    for expected in ["canary", "digits", "digits-cluster", "geo", "kueue", "lsh", "scheduled", "sharded", "songs-s3"] {
+    for expected in
+        ["canary", "digits", "digits-cluster", "geo", "kueue", "lsh", "scheduled", "sets", "sharded", "songs-s3"]
+    {
         assert!(checked.iter().any(|name| name == expected), "{expected} is not among {checked:?}");
     }
 }

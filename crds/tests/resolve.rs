@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use coterie_crds::resolved::{
-    Algorithm, Columns, Evaluation, FeatureStep, Format, Init, InvalidRows, Items, KMeans, Metric, Output, Source,
-    Store,
+    Algorithm, Columns, Evaluation, FeatureStep, Format, Init, InvalidRows, Items, KMeans, Metric, Output, Sets,
+    Source, Store,
 };
 use coterie_crds::{ResolvedJob, parse, resolve, validate};
 
@@ -51,6 +51,21 @@ fn fills_in_every_default() {
 }
 
 #[test]
+fn rows_are_sets_for_the_metric_jaccard() {
+    let sets = |columns: &str| {
+        let spec = format!(
+            "  source: {{uri: a.parquet, columns: {columns}}}\n  metric: {{type: Jaccard}}\n  algorithm: {{lsh: {{hashes: 4}}}}\n"
+        );
+        let job = job(&spec);
+        assert_eq!(job.metric, Metric::Jaccard);
+        job.source.columns
+    };
+    assert_eq!(sets("{}"), Columns { sets: Some(Sets::Dense), ..Columns::default() });
+    let lists = Some(Sets::Lists { column: "tags".to_owned(), size: 4096 });
+    assert_eq!(sets("{set: {column: tags, size: 4096}}"), Columns { sets: lists, ..Columns::default() });
+}
+
+#[test]
 fn carries_over_every_field() {
     let table: serde_json::Value = serde_yaml::from_str(include_str!("rules.yaml")).unwrap();
     let full = serde_yaml::to_string(&table["full"]).unwrap();
@@ -68,6 +83,7 @@ fn carries_over_every_field() {
                     label: Some("genre".to_owned()),
                     vector: None,
                     features: ["tempo", "key", "loudness"].map(str::to_owned).to_vec(),
+                    sets: None,
                 },
                 store: Store {
                     endpoint: Some("https://s3.example.com:9000".to_owned()),

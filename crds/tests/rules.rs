@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 struct Table {
     base: Value,
     full: Value,
-    other: BTreeMap<String, Value>,
+    others: Vec<BTreeMap<String, Value>>,
     cases: Vec<Case>,
 }
 
@@ -29,8 +29,9 @@ fn table() -> Table {
 
 impl Table {
     /// Manifests that set every field between them.
-    fn full(&self) -> [Value; 2] {
-        [self.full.clone(), changed(&self.full, &self.other)]
+    fn full(&self) -> Vec<Value> {
+        let others = self.others.iter().map(|other| changed(&self.full, other));
+        [self.full.clone()].into_iter().chain(others).collect()
     }
 }
 

@@ -10,10 +10,11 @@ use arrow::datatypes::{
     DataType, Field, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
     UInt16Type, UInt32Type, UInt64Type,
 };
+use coterie_crds::resolved::Sets;
 
 use crate::columns::{Column, Kind, Layout};
 use crate::rows::{Place, Rows, row_error};
-use crate::{DataError, Ids};
+use crate::{DataError, Ids, sets};
 
 /// What a type means for us.
 fn kind(data_type: &DataType) -> Kind {
@@ -26,6 +27,9 @@ fn kind(data_type: &DataType) -> Kind {
         T::Boolean => Kind::Boolean,
         T::FixedSizeList(item, width) if is_number(item) => Kind::List(Some(usize::try_from(*width).unwrap_or(0))),
         T::List(item) | T::LargeList(item) if is_number(item) => Kind::List(None),
+        T::FixedSizeList(item, _) | T::List(item) | T::LargeList(item) if kind(item.data_type()) == Kind::Text => {
+            Kind::Texts
+        }
         T::Dictionary(_, value) if kind(value) == Kind::Text => Kind::Text,
         _ => Kind::Other,
     }
@@ -59,7 +63,12 @@ pub(crate) fn decode(batch: &RecordBatch, object: &str, layout: &Layout, place: 
             remedy: "run again".to_owned(),
         })
     };
-    if let Some(name) = &layout.vector {
+    if let (Some(Sets::Lists { size, .. }), Some(name)) = (&layout.sets, &layout.vector) {
+        let array = column(name)?;
+        if !sets::fill(array, *size, &mut rows, &Where { object, layout, column: name, row: place })? {
+            return Err(not_numbers(object, name, array.data_type()));
+        }
+    } else if let Some(name) = &layout.vector {
         vectors(column(name)?, &mut rows, &Where { object, layout, column: name, row: place })?;
     } else {
         for (feature, name) in layout.features.iter().enumerate() {
@@ -97,11 +106,12 @@ pub(crate) fn first_width(batch: &RecordBatch, name: &str) -> Option<usize> {
     }
 }
 
-struct Where<'a> {
-    object: &'a str,
-    layout: &'a Layout,
-    column: &'a str,
-    row: Place<'a>,
+/// Which column is decoded.
+pub(crate) struct Where<'a> {
+    pub(crate) object: &'a str,
+    pub(crate) layout: &'a Layout,
+    pub(crate) column: &'a str,
+    pub(crate) row: Place<'a>,
 }
 
 impl Where<'_> {
@@ -192,7 +202,8 @@ fn void(array: &dyn Array, rows: &mut Rows, d: usize) {
     }
 }
 
-fn null_rows(array: &dyn Array) -> impl Iterator<Item = usize> + '_ {
+/// The rows that are null.
+pub(crate) fn null_rows(array: &dyn Array) -> impl Iterator<Item = usize> + '_ {
     let some = array.null_count() > 0;
     (0..if some { array.len() } else { 0 }).filter(|row| array.is_null(*row))
 }
@@ -292,6 +303,7 @@ mod tests {
             id: None,
             label: None,
             invalid: InvalidRows::Drop,
+            sets: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which columns of a table hold the vector, the id and the label, and whether all objects agree on that.
 
-use coterie_crds::resolved::{Columns, InvalidRows};
+use coterie_crds::resolved::{Columns, InvalidRows, Sets};
 
 use crate::{DataError, limits};
 
@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Boolean,
     /// Lists of numbers, with their width when the type fixes it.
     List(Option<usize>),
+    /// Lists of strings.
+    Texts,
     /// A CSV column whose first cells are all empty.
     Unknown,
     /// A CSV column whose first cells are partly numbers and partly text.
@@ -43,7 +45,9 @@ impl Kind {
         match self {
             Self::Integer => Some(IdKind::Int),
             Self::Unsigned | Self::Text => Some(IdKind::Text),
-            Self::Real | Self::Boolean | Self::List(_) | Self::Unknown | Self::Mixed | Self::Other => None,
+            Self::Real | Self::Boolean | Self::List(_) | Self::Texts | Self::Unknown | Self::Mixed | Self::Other => {
+                None
+            }
         }
     }
 
@@ -52,7 +56,7 @@ impl Kind {
             Self::Integer | Self::Unsigned | Self::Real | Self::Text | Self::Boolean | Self::Unknown | Self::Mixed => {
                 true
             }
-            Self::List(_) | Self::Other => false,
+            Self::List(_) | Self::Texts | Self::Other => false,
         }
     }
 }
@@ -69,7 +73,7 @@ pub(crate) struct Column {
 /// The columns of one object that matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Selection {
-    /// The list column with the vector.
+    /// The list column with the vector, or with the set.
     pub(crate) vector: Option<String>,
     /// The columns that form the vector, in order.
     pub(crate) features: Vec<String>,
@@ -88,6 +92,8 @@ pub(crate) struct Layout {
     pub(crate) id: Option<String>,
     pub(crate) label: Option<String>,
     pub(crate) invalid: InvalidRows,
+    /// How rows are sets, where they are; the lists of [`Sets::Lists`] are in `vector`.
+    pub(crate) sets: Option<Sets>,
 }
 
 impl Layout {
@@ -175,6 +181,20 @@ pub(crate) fn select(object: &str, table: &[Column], columns: &Columns) -> Resul
                 "name another column in source.columns.label",
             ));
         }
+    }
+    if let Some(Sets::Lists { column: name, size }) = &columns.sets {
+        let column = find(object, table, name, "source.columns.set.column")?;
+        if !matches!(column.kind, Kind::List(_) | Kind::Texts) {
+            return Err(refuse(
+                object,
+                format!(
+                    "column {name:?} holds {}, but source.columns.set needs lists of integers or of text",
+                    column.type_name
+                ),
+                "name a list column there, or leave set out if the columns of the data are zeros and ones",
+            ));
+        }
+        return Ok(Selection { vector: Some(name.clone()), features: Vec::new(), width: Some(*size), id });
     }
     if let Some(name) = &columns.vector {
         let column = find(object, table, name, "source.columns.vector")?;

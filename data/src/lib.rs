@@ -63,7 +63,7 @@
 //!
 //! 65,536 features; a million objects; footers of 32 MiB; CSV records of 16 MiB, UTF-8, comma-separated, with a header;
 //! Parquet with ZSTD, Snappy, LZ4, Gzip or no compression, unencrypted; Arrow record batches of 1 GiB; NPY of
-//! little-endian floats. Top-level columns only.
+//! little-endian floats. Top-level columns only. Sets as lists of members in Parquet and Arrow only.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod arrow_rows;
@@ -80,6 +80,7 @@ mod listing;
 pub mod plan;
 pub mod reader;
 mod rows;
+mod sets;
 pub mod store;
 
 pub use block::{BLOCK_BYTES, BLOCK_ROWS, Block, Ids, Want, block_rows};

@@ -72,6 +72,7 @@ impl Reader {
             id: source.columns.id.clone(),
             label: source.columns.label.clone(),
             invalid: source.invalid_rows,
+            sets: source.columns.sets.clone(),
         };
         let inner = Inner { location, plan, layout, bytes: Arc::default(), headers: Mutex::default() };
         Self { inner: Arc::new(inner) }

@@ -1,7 +1,7 @@
 //! Every format decodes to rows with holes: a null or an unreadable number is NaN at first. Here, in one place, the
 //! manifest's rule for such rows is applied.
 
-use coterie_crds::resolved::InvalidRows;
+use coterie_crds::resolved::{InvalidRows, Sets};
 
 use crate::columns::Layout;
 use crate::{Block, DataError, Ids};
@@ -27,6 +27,9 @@ pub(crate) type Emit<'a> = &'a mut dyn FnMut(Rows, Place<'_>) -> Result<bool, Da
 /// The remedy for rows that can be left out.
 const DROP: &str = "correct the row, or set source.invalidRows: Drop to leave such rows out";
 
+/// The remedy for rows that are no sets.
+const MEMBER: &str = "make it 1 where the member is in the set and 0 where it is not, leave columns that are no members out of source.columns, or choose another metric";
+
 /// A row's error.
 pub(crate) fn row_error(
     object: &str,
@@ -46,6 +49,9 @@ impl Rows {
         layout: &Layout,
         place: impl Fn(usize) -> String,
     ) -> Result<Block, DataError> {
+        if layout.sets == Some(Sets::Dense) {
+            self.check_members(object, layout, &place)?;
+        }
         let all_finite = !self.values.iter().fold(false, |bad, value| bad | !value.is_finite());
         if all_finite {
             return Ok(Block { values: self.values, rows: self.count, dropped: 0, ids: self.ids, labels: self.labels });
@@ -71,12 +77,27 @@ impl Rows {
         Ok(Block { values: self.values, rows: kept, dropped: (self.count - kept) as u64, ids, labels })
     }
 
+    /// Refuses numbers that say neither that a member is in the set nor that it is not. Dropping such rows would hide a metric
+    /// that does not fit the data, so the rule for invalid rows is not asked.
+    fn check_members(&self, object: &str, layout: &Layout, place: &impl Fn(usize) -> String) -> Result<(), DataError> {
+        let strange = |value: &f32| value.is_finite() && *value != 0.0 && *value != 1.0;
+        let Some(at) = self.values.iter().position(strange) else { return Ok(()) };
+        let (row, feature) = (at / layout.dimension, at % layout.dimension);
+        let problem = format!("the value is {}, but rows are sets for the metric Jaccard: 0 or 1", self.values[at]);
+        Err(row_error(object, place(row), layout.feature_name(feature), problem, MEMBER))
+    }
+
     fn describe(&self, row: usize, object: &str, layout: &Layout, place: String) -> DataError {
         let nulls: Vec<Option<usize>> =
             self.nulls.iter().filter(|(at, _)| *at == row).map(|(_, feature)| *feature).collect();
         if nulls.contains(&None) {
             let column = layout.vector.clone().unwrap_or_default();
-            return row_error(object, place, column, "the vector is null", DROP);
+            let problem = if matches!(layout.sets, Some(Sets::Lists { .. })) {
+                "the set is null or has a member that is null"
+            } else {
+                "the vector is null"
+            };
+            return row_error(object, place, column, problem, DROP);
         }
         let values = &self.values[row * layout.dimension..(row + 1) * layout.dimension];
         let feature = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
@@ -100,7 +121,8 @@ mod tests {
     use super::*;
 
     fn layout(invalid: InvalidRows) -> Layout {
-        Layout { vector: None, features: vec!["x".into(), "y".into()], dimension: 2, id: None, label: None, invalid }
+        let features = vec!["x".into(), "y".into()];
+        Layout { vector: None, features, dimension: 2, id: None, label: None, invalid, sets: None }
     }
 
     fn rows(values: Vec<f32>) -> Rows {

@@ -52,7 +52,7 @@ fn named(vector: bool) -> Columns {
         id: Some("id".into()),
         label: Some("label".into()),
         vector: vector.then(|| "vector".into()),
-        features: Vec::new(),
+        ..Columns::default()
     }
 }
 

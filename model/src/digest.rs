@@ -48,6 +48,7 @@ pub(crate) fn metric_name(metric: Metric) -> &'static str {
     match metric {
         Metric::Euclidean => "Euclidean",
         Metric::Cosine => "Cosine",
+        Metric::Jaccard => "Jaccard",
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::model::{ClusterStatistics, DistancePercentiles, Metrics, Model};
 use crate::{paths, tensors};
 use coterie_algorithms::features::Transform;
+use coterie_algorithms::metric::Metric;
 
 /// A rule of the format that a model breaks.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -70,6 +71,18 @@ pub enum Violation {
         /// First such position.
         position: usize,
     },
+    /// A model of sets has a pipeline: sets are compared as they are.
+    #[error("the metric is Jaccard, but the pipeline has {steps} steps, expected none")]
+    StepsOfSets {
+        /// Number of steps.
+        steps: usize,
+    },
+    /// A centroid of sets has something else than the share of its rows that have a member.
+    #[error("tensor centroids must hold shares from 0 to 1 for the metric Jaccard, position {position} does not")]
+    NotShare {
+        /// First such position, row-major.
+        position: usize,
+    },
     /// The items are not the rows of the input, or their parts have strange names.
     #[error("the parts of the items do not make up the {rows} rows of the clusters, cluster by cluster")]
     Items {
@@ -129,6 +142,9 @@ pub(crate) fn validate(model: &Model) -> Result<(), Violation> {
             return Err(Violation::NotPositive { tensor: tensor.name, position });
         }
     }
+    if model.metric == Metric::Jaccard {
+        sets(model)?;
+    }
     let (expected, found) = (model.input_dimension(), model.feature_names.len());
     if expected != found {
         return Err(Violation::FeatureNames { expected, found });
@@ -182,6 +198,18 @@ fn shapes(model: &Model) -> Result<(), Violation> {
         return Err(Violation::shape("centroids", &[k, columns], &[k, d]));
     }
     Ok(())
+}
+
+/// A model of sets compares rows of zeros and ones, as they are, with the shares of its rows that have each member.
+fn sets(model: &Model) -> Result<(), Violation> {
+    let steps = model.pipeline.transforms.len();
+    if steps > 0 {
+        return Err(Violation::StepsOfSets { steps });
+    }
+    match model.centroids.values().iter().position(|share| !(0.0..=1.0).contains(share)) {
+        Some(position) => Err(Violation::NotShare { position }),
+        None => Ok(()),
+    }
 }
 
 /// Every measured number is finite: JSON has no other.

@@ -3,7 +3,9 @@
 
 mod fixture;
 
+use coterie_algorithms::features::Pipeline;
 use coterie_algorithms::kmeans::Centroids;
+use coterie_algorithms::metric::Metric;
 use coterie_model::{
     DistancePercentiles, Model, ModelError, digest, locate, next_version, published_digest, read, remove, version_path,
     versions, write,
@@ -248,7 +250,7 @@ async fn a_put_whose_answer_was_lost_still_succeeds() {
 
 #[tokio::test]
 async fn a_model_that_breaks_a_rule_is_not_written() {
-    let cases: [Change; 10] = [
+    let cases: [Change; 12] = [
         ("version \"v0\" is not of the form v1, v2, ...", |m| m.version = "v0".to_owned()),
         ("version \"../v1\" is not of the form v1, v2, ...", |m| m.version = "../v1".to_owned()),
         ("the model's name must have 1 to 253 bytes, it has 0", |m| m.name.clear()),
@@ -268,6 +270,10 @@ async fn a_model_that_breaks_a_rule_is_not_written() {
             {
                 deviation[1] = 0.0;
             }
+        }),
+        ("the metric is Jaccard, but the pipeline has 5 steps, expected none", |m| m.metric = Metric::Jaccard),
+        ("tensor centroids must hold shares from 0 to 1 for the metric Jaccard, position 2 does not", |m| {
+            (m.metric, m.pipeline) = (Metric::Jaccard, Pipeline::new(2));
         }),
         ("inertia is not a finite number", |m| m.training.metrics.inertia = f64::INFINITY),
         ("a statistic of cluster 1 is not a finite number", |m| m.clusters[1].radius = f64::NAN),

@@ -206,6 +206,7 @@ fn hostile_manifests_are_refused_with_the_reason() {
         ("/pipeline", vec!["Pca"; 10_000].into(), "tensor pipeline.0.explained_variance is missing"),
         ("/pipeline", vec!["Whiten"].into(), "unknown variant `Whiten`"),
         ("/metric", "Manhattan".into(), "unknown variant `Manhattan`"),
+        ("/metric", "Jaccard".into(), "the metric is Jaccard, but the pipeline has 5 steps, expected none"),
         (
             "/files/tensors/size",
             huge.into(),

@@ -2,12 +2,13 @@
 //!
 //! A vector goes through the model's own feature pipeline and then gets the label that the kernel gave the training rows, to the
 //! bit, so a row gets the label it had in training. Distances are in feature space: Euclidean for a Euclidean model, `1 - cos` for a
-//! cosine one (1 for a vector without direction).
+//! cosine one (1 for a vector without direction), and one minus the share of members in common for a Jaccard one.
 
 mod clusters;
 mod error;
 mod map;
 mod matrix;
+mod near;
 mod part;
 mod shares;
 mod similar;
@@ -27,10 +28,10 @@ pub use tree::{cut, dendrogram};
 
 use coterie_algorithms::features::Axes;
 use coterie_algorithms::hierarchical::Dendrogram;
-use coterie_algorithms::kmeans::{self, Sieve, SieveBuffers};
 use coterie_algorithms::metric::Metric;
 use coterie_model::Model;
 use coterie_model::items::ItemIndex;
+use near::Near;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -50,8 +51,8 @@ pub struct Served {
     digest: String,
     /// All that answers depend on.
     identity: String,
-    /// Finds the nearest centroids without a close look at all of them.
-    sieve: Sieve,
+    /// Finds the nearest centroids.
+    near: Near,
     /// Length of the longest centroid, at least 1.
     longest: f64,
     items: Option<similar::Items>,
@@ -99,11 +100,11 @@ impl Served {
         let digest = coterie_model::digest(&model);
         let lengths = model.centroids.values().chunks_exact(model.dimension()).map(length);
         let longest = lengths.fold(1.0, f64::max);
-        let sieve = Sieve::new(&model.centroids);
+        let near = Near::new(&model);
         let shares = Shares::new(model.n_clusters(), Instant::now());
         let (tree, axes) = (OnceLock::new(), OnceLock::new());
         let identity = digest.clone();
-        let served = Self { model, digest, identity, sieve, longest, items: None, tree, axes, shares };
+        let served = Self { model, digest, identity, near, longest, items: None, tree, axes, shares };
         if let Err(error) = served.warm_up() {
             tracing::debug!(%error, "model could not be warmed up");
         }
@@ -166,7 +167,12 @@ impl Served {
 
     /// Multiplications that one row costs, roughly.
     pub fn cost_per_row(&self) -> usize {
-        self.model.n_clusters().saturating_mul(self.model.dimension()).max(self.input_dimension())
+        self.near.cost(&self.model).max(self.input_dimension())
+    }
+
+    /// Multiplications that a look at one item costs, roughly.
+    pub(crate) fn cost_per_item(&self) -> usize {
+        self.near.cost_per_column().saturating_mul(self.model.dimension())
     }
 
     /// Whether a request that names `version` may be answered; an empty name asks for no version in particular.
@@ -194,7 +200,7 @@ pub fn assign(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result
     let d = model.dimension();
     let n = features.len() / d;
     let (mut best, mut second) = (vec![0; n], vec![0; n]);
-    served.sieve.assign_two(&model.centroids, &features, &mut best, &mut second, &mut SieveBuffers::default());
+    served.near.assign_two(model, &features, &mut best, &mut second);
     let answer = features.chunks_exact(d).zip(best.into_iter().zip(second)).map(|(row, (best, second))| {
         let nearest = model.metric.distance(row, model.centroids.row(best as usize));
         let (margin, confidence) = if second == u32::MAX {
@@ -221,8 +227,8 @@ pub fn nearest_clusters(served: &Served, vector: &[f32], count: Option<u32>) -> 
     matrix::check_dimension(served.model(), vector.len(), None)?;
     let features = features(served, vector, None)?;
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    let nearest = nearest(served.model(), &features, count);
-    Ok(nearest.map(|(cluster, distance)| Neighbour { cluster, distance: distance as f32 }).collect())
+    let nearest = served.near.nearest(served.model(), &features, count);
+    Ok(nearest.into_iter().map(|(cluster, distance)| Neighbour { cluster, distance: distance as f32 }).collect())
 }
 
 /// How many clusters [`neighbours`] gives for each row when `count` are asked for.
@@ -255,17 +261,7 @@ pub fn neighbours(
     let model = served.model();
     let features = features(served, rows, first_row)?;
     let rows = features.chunks_exact(model.dimension());
-    Ok(rows.flat_map(|row| nearest(model, row, count).map(|(cluster, _)| cluster)).collect())
-}
-
-/// The `count` clusters nearest to a row in feature space, with their distances.
-fn nearest(model: &Model, row: &[f32], count: usize) -> impl Iterator<Item = (u32, f64)> {
-    let mut nearest: Vec<(u32, f64)> = kmeans::nearest(&model.centroids, row, count)
-        .into_iter()
-        .map(|(cluster, _)| (cluster, model.metric.distance(row, model.centroids.row(cluster as usize))))
-        .collect();
-    nearest.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
-    nearest.into_iter()
+    Ok(rows.flat_map(|row| served.near.nearest(model, row, count)).map(|(cluster, _)| cluster).collect())
 }
 
 /// Checks rows and takes them to feature space.
@@ -273,14 +269,20 @@ fn features(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result<V
     let model = served.model();
     let place = |row: usize| first_row.map(|first| first + row);
     let sound = largest(rows).is_finite();
-    if let Some(at) = (!sound).then(|| rows.iter().position(|value| !value.is_finite())).flatten() {
+    let at = |at: usize| {
         let (row, column) = (at / model.input_dimension(), at % model.input_dimension());
-        return Err(QueryError::NotFinite {
-            row: place(row),
-            column,
-            feature: model.feature_names.get(column).cloned().unwrap_or_default(),
-            value: rows[at],
-        });
+        (place(row), column, model.feature_names.get(column).cloned().unwrap_or_default(), rows[at])
+    };
+    if let Some(place) = (!sound).then(|| rows.iter().position(|value| !value.is_finite())).flatten() {
+        let (row, column, feature, value) = at(place);
+        return Err(QueryError::NotFinite { row, column, feature, value });
+    }
+    let member = |value: &f32| *value == 0.0 || *value == 1.0;
+    if model.metric == Metric::Jaccard
+        && let Some(place) = rows.iter().position(|value| !member(value))
+    {
+        let (row, column, feature, value) = at(place);
+        return Err(QueryError::NotMember { row, column, feature, value });
     }
     let mut features = Vec::new();
     model.pipeline.apply(rows, &mut features);
@@ -322,5 +324,6 @@ pub(crate) fn metric_name(metric: Metric) -> &'static str {
     match metric {
         Metric::Euclidean => "Euclidean",
         Metric::Cosine => "Cosine",
+        Metric::Jaccard => "Jaccard",
     }
 }

@@ -14,12 +14,14 @@ pub(crate) fn codes(error: &QueryError) -> (StatusCode, Code) {
         | QueryError::Dimension { .. }
         | QueryError::Ragged { .. }
         | QueryError::NotFinite { .. }
+        | QueryError::NotMember { .. }
         | QueryError::TooFar { .. }
         | QueryError::TooManyRows { .. }
         | QueryError::TooManyNeighbours { .. }
         | QueryError::Count
         | QueryError::Items { .. }
         | QueryError::NoTables
+        | QueryError::NoLists
         | QueryError::Limit { .. }
         | QueryError::Groups { .. }
         | QueryError::MapItems { .. }
@@ -32,7 +34,9 @@ pub(crate) fn codes(error: &QueryError) -> (StatusCode, Code) {
         | QueryError::UnknownItem { .. }
         | QueryError::UnknownModel { .. }
         | QueryError::Version { .. } => (StatusCode::NOT_FOUND, Code::NotFound),
-        QueryError::NoItems | QueryError::TooManyClusters { .. } => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),
+        QueryError::NoItems | QueryError::NoTree | QueryError::TooManyClusters { .. } => {
+            (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented)
+        }
         QueryError::NoSuchEndpoint { .. } => (StatusCode::NOT_FOUND, Code::Unimplemented),
         QueryError::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
         QueryError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::OutOfRange),

@@ -53,19 +53,20 @@ pub struct Fit {
 /// [`Metric::Cosine`] they are brought to unit length, and so are the centroids.
 ///
 /// # Panics
-/// If `initial` has no rows or another number of columns than `points`.
+/// If `initial` has no rows or another number of columns than `points`, or the metric is [`Metric::Jaccard`].
 pub fn fit(points: ArrayView2<'_, f32>, initial: ArrayView2<'_, f32>, params: &Params) -> Fit {
     let dimension = points.ncols();
     assert_eq!(initial.ncols(), dimension, "centroids of another dimension");
     let mut rows: Vec<f32> = points.iter().copied().collect();
     let mut centroids: Vec<f32> = initial.iter().copied().collect();
     let metric = params.metric;
+    assert_ne!(metric, Metric::Jaccard, "means are not what is nearest to sets");
     let mean: Vec<f64> = match metric {
         Metric::Euclidean if points.nrows() > 0 => {
             let rows = points.nrows() as f64;
             points.axis_iter(Axis(1)).map(|column| column.iter().map(|&v| f64::from(v)).sum::<f64>() / rows).collect()
         }
-        Metric::Euclidean | Metric::Cosine => vec![0.0; dimension],
+        Metric::Euclidean | Metric::Cosine | Metric::Jaccard => vec![0.0; dimension],
     };
     for values in [&mut rows, &mut centroids] {
         for row in values.chunks_exact_mut(dimension) {
@@ -76,6 +77,7 @@ pub fn fit(points: ArrayView2<'_, f32>, initial: ArrayView2<'_, f32>, params: &P
                     }
                 }
                 Metric::Cosine => crate::features::normalize(row),
+                Metric::Jaccard => {}
             }
         }
     }

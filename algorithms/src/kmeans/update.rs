@@ -16,7 +16,8 @@ pub struct Update {
     pub empty: Vec<u32>,
 }
 
-/// Moves each centroid to the mean of its rows; for [`Metric::Cosine`] the mean is brought back to unit length.
+/// Moves each centroid to the mean of its rows; for [`Metric::Cosine`] the mean is brought back to unit length, and for
+/// [`Metric::Jaccard`] it is the share of the rows that have each member.
 ///
 /// # Panics
 /// If the shapes do not agree.
@@ -36,7 +37,7 @@ pub fn update(metric: Metric, previous: &Centroids, partial: &Partial, scale: &S
             *value = scale.mean(column, sums[column], count);
         }
         match metric {
-            Metric::Euclidean => {}
+            Metric::Euclidean | Metric::Jaccard => {}
             // Rows that cancel out have no mean direction: the centroid stays.
             Metric::Cosine if centroid.iter().all(|&v| v == 0.0) => centroid.copy_from_slice(previous.row(cluster)),
             Metric::Cosine => normalize(centroid),

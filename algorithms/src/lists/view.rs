@@ -146,7 +146,10 @@ impl<'a> Lists<'a> {
     }
 
     /// The rows of a cluster.
-    pub(super) fn range(&self, cluster: usize) -> std::ops::Range<usize> {
+    ///
+    /// # Panics
+    /// If there is no such cluster.
+    pub fn range(&self, cluster: usize) -> std::ops::Range<usize> {
         self.starts[cluster] as usize..self.starts[cluster + 1] as usize
     }
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Effort, Family, Searcher, SignFamily, StableFamily, Tables, brute_force};
+use super::{Effort, Family, Searcher, SetFamily, SignFamily, StableFamily, Tables, brute_force};
 use crate::metric::Metric;
 use crate::random::{Purpose, Stream};
 
@@ -54,7 +54,7 @@ pub struct OutOfReach {
 /// The cheapest family, tables and probes that reach a recall on a sample.
 ///
 /// `sample` holds some rows, row-major, for example those with the smallest hashes; `families` what may be taken, with at
-/// most `goal.most_tables` tables used ([`sign_families`], [`stable_families`]).
+/// most `goal.most_tables` tables used ([`sign_families`], [`stable_families`], [`set_families`]).
 ///
 /// The method is trial. Some rows of the sample, chosen by `seed`, are asked for: their true neighbours in the sample are found by
 /// [`brute_force`], leaving the row itself out: of `m` neighbours among all rows a sample holds `m * sample / rows` (at least 1 is
@@ -230,6 +230,14 @@ pub fn stable_families(dimension: usize, distance: f64, tables: usize, seed: u64
         .flat_map(|hashes| [2.0, 4.0, 8.0].map(|times| (hashes, times)))
         .map(|(hashes, times)| (StableFamily::new(dimension, tables, hashes, times * distance, seed), hashes))
         .collect()
+}
+
+/// Families of smallest hashes of sets: 12 down to 1 hashes.
+///
+/// # Panics
+/// If the dimension or the number of tables is zero.
+pub fn set_families(dimension: usize, tables: usize, seed: u64) -> Vec<(SetFamily, usize)> {
+    [12, 8, 6, 4, 3, 2, 1].map(|hashes| (SetFamily::new(dimension, tables, hashes, seed), hashes)).into()
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ impl Id for u64 {}
 /// Sets of ids, one after the other: set `i` is `ids[offsets[i]..offsets[i + 1]]`, ascending without repetition.
 #[derive(Clone, Copy, Debug)]
 pub struct Sets<'a, I> {
-    offsets: &'a [usize],
-    ids: &'a [I],
+    pub(super) offsets: &'a [usize],
+    pub(super) ids: &'a [I],
 }
 
 /// Why sets were refused.

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | vectors | a small angle | [`SignFamily`] |
 //! | vectors | a small distance | [`StableFamily`] |
-//! | sets of ids | many ids in common | [`MinHashFamily`] |
+//! | sets of ids | many ids in common | [`MinHashFamily`]; [`SetFamily`] where they are rows of zeros and ones |
 //!
 //! [`Tables`] hold who shares a key, as flat arrays that may lie in a mapped file; a [`Searcher`] looks
 //! into several buckets of each ([`Probes`]) and ranks what it finds by exact distance.
@@ -26,25 +26,29 @@ mod directory;
 mod family;
 mod gaussian;
 mod key;
+mod members;
 mod minhash;
 mod nearest;
 mod probes;
 mod projections;
 mod radix;
+mod set_family;
 mod sign;
 mod similar;
 mod stable;
 mod tables;
 
 pub(crate) use choose::pick;
-pub use choose::{Choice, Goal, OutOfReach, choose, sign_families, stable_families};
+pub use choose::{Choice, Goal, OutOfReach, choose, set_families, sign_families, stable_families};
 pub use cluster::{BucketPartial, Clusters, Deal, NOISE};
 pub use components::{Components, ParentError};
 pub use family::{Family, Move, Moves};
 pub use key::Key;
+pub use members::Members;
 pub use minhash::{Id, MinHashFamily, Sets, SetsError, jaccard_distance};
-pub use nearest::{Effort, Neighbour, Searcher, brute_force};
+pub use nearest::{Effort, Neighbour, Searcher, brute_force, nearest_of};
 pub use probes::Probes;
+pub use set_family::SetFamily;
 pub use sign::SignFamily;
 pub use stable::StableFamily;
 pub use tables::{Tables, TablesError};

@@ -1,5 +1,7 @@
 //! Looking up what is near a row.
 
+use std::ops::Range;
+
 use super::probes::Probes;
 use super::{Family, Key, Moves, Tables};
 use crate::kmeans::kernel::scattered_distances;
@@ -24,10 +26,10 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// A row at this squared distance. By [`Metric::Cosine`], rows of unit length are half of it apart.
+    /// A row at this [`Metric::square`]. By [`Metric::Cosine`], rows of unit length are half of it apart.
     pub(crate) fn new(metric: Metric, id: u32, square: f64) -> Self {
         let distance = match metric {
-            Metric::Euclidean => square.sqrt(),
+            Metric::Euclidean | Metric::Jaccard => square.sqrt(),
             Metric::Cosine => 0.5 * square,
         };
         Self { id, distance }
@@ -134,7 +136,7 @@ impl<K: Key> Searcher<K> {
     /// The `m` candidates nearest to the query, by exact distance, ties by lowest id.
     ///
     /// `rows` are those of the tables, row-major: n x dimension. Distances are summed in `f64` in a fixed order
-    /// ([`crate::kmeans::squared_distance`]). For [`Metric::Cosine`] rows and query must have unit length; the distance is
+    /// ([`Metric::square`]). For [`Metric::Cosine`] rows and query must have unit length; the distance is
     /// half the squared one. Takes O(candidates x dimension) beside finding them.
     ///
     /// # Panics
@@ -175,7 +177,14 @@ fn rank(
     found: &mut Vec<Neighbour>,
 ) {
     found.clear();
-    scattered_distances(query, rows, candidates, squares);
+    match metric {
+        Metric::Euclidean | Metric::Cosine => scattered_distances(query, rows, candidates, squares),
+        Metric::Jaccard => {
+            squares.clear();
+            let row = |&id: &u32| &rows[id as usize * query.len()..][..query.len()];
+            squares.extend(candidates.iter().map(|id| metric.square(query, row(id))));
+        }
+    }
     order.clear();
     order.extend(squares.iter().copied().zip(candidates.iter().copied()));
     keep(order, m);
@@ -199,11 +208,28 @@ pub(super) fn keep(order: &mut Vec<(f64, u32)>, m: usize) {
 /// # Panics
 /// If `rows` is not a whole number of rows of the query's dimension, or there are more than 2^32.
 pub fn brute_force(rows: &[f32], metric: Metric, query: &[f32], m: usize) -> Vec<Neighbour> {
-    assert_eq!(rows.len() % query.len(), 0, "rows of another dimension");
-    let all: Vec<u32> = (0..(rows.len() / query.len()) as u32).collect();
     let mut found = Vec::new();
-    rank(rows, metric, query, &all, m, &mut Vec::new(), &mut Vec::new(), &mut found);
+    let all = 0..(rows.len() / query.len()) as u32;
+    nearest_of(rows, metric, query, all, m, None, &mut found);
     found
+}
+
+/// As [`brute_force`], among some consecutive rows and without one of them.
+///
+/// # Panics
+/// As [`brute_force`], and if there are no such rows.
+pub fn nearest_of(
+    rows: &[f32],
+    metric: Metric,
+    query: &[f32],
+    among: Range<u32>,
+    m: usize,
+    without: Option<u32>,
+    found: &mut Vec<Neighbour>,
+) {
+    assert_eq!(rows.len() % query.len(), 0, "rows of another dimension");
+    let among: Vec<u32> = among.filter(|&id| Some(id) != without).collect();
+    rank(rows, metric, query, &among, m, &mut Vec::new(), &mut Vec::new(), found);
 }
 
 #[cfg(test)]
@@ -283,5 +309,18 @@ mod tests {
         Searcher::new().nearest(&family, &tables, &rows, Metric::Euclidean, &rows[8..12], effort, 7, &mut found);
         assert_eq!(found, brute_force(&rows, Metric::Euclidean, &rows[8..12], 7));
         assert_eq!(found[0], Neighbour { id: 2, distance: 0.0 });
+    }
+
+    #[test]
+    fn some_rows_without_one_of_them() {
+        let rows: Vec<f32> = (0..9u8).map(f32::from).collect();
+        let mut found = Vec::new();
+        nearest_of(&rows, Metric::Euclidean, &[4.0], 2..8, 3, Some(4), &mut found);
+        assert_eq!(
+            found.iter().map(|near| (near.id, near.distance)).collect::<Vec<_>>(),
+            [(3, 1.0), (5, 1.0), (2, 2.0)]
+        );
+        nearest_of(&rows, Metric::Euclidean, &[4.0], 8..8, 3, None, &mut found);
+        assert!(found.is_empty());
     }
 }

@@ -1,16 +1,16 @@
 //! Scores from centroids and sums of squares.
 
-use crate::kmeans::squared_distance;
+use crate::metric::Metric;
 
 /// The Davies-Bouldin index: for each cluster the worst ratio of spreads to separation, averaged. Lower is better, 0 is
 /// the least.
 ///
-/// `centroids` is k x d; `mean_distance[i]` is the mean distance of cluster i's rows to its centroid. Give only clusters
-/// with rows. Centroids that coincide are taken as infinitely far apart, as scikit-learn does; one cluster scores 0.
+/// `centroids` is k x d; `mean_distance[i]` is the mean distance of cluster i's rows to its centroid, and both are of the kind
+/// whose square is [`Metric::square`]. Give only clusters with rows. Centroids that coincide are taken as infinitely far apart, as scikit-learn does; one cluster scores 0.
 ///
 /// # Panics
 /// If the shapes do not agree.
-pub fn davies_bouldin(centroids: &[f32], dimension: usize, mean_distance: &[f64]) -> f64 {
+pub fn davies_bouldin(centroids: &[f32], dimension: usize, mean_distance: &[f64], metric: Metric) -> f64 {
     let k = mean_distance.len();
     assert_eq!(centroids.len(), k * dimension, "one mean distance per centroid is needed");
     let row = |i: usize| &centroids[i * dimension..][..dimension];
@@ -18,7 +18,7 @@ pub fn davies_bouldin(centroids: &[f32], dimension: usize, mean_distance: &[f64]
     for i in 0..k {
         let mut worst = 0.0f64;
         for j in (0..k).filter(|&j| j != i) {
-            let separation = squared_distance(row(i), row(j)).sqrt();
+            let separation = metric.square(row(i), row(j)).sqrt();
             if separation > 0.0 {
                 worst = worst.max((mean_distance[i] + mean_distance[j]) / separation);
             }
@@ -51,16 +51,16 @@ mod tests {
     #[test]
     fn by_hand() {
         // Clusters {0, 2} and {10, 12}: mean distances 1, centroids 10 apart.
-        assert_eq!(davies_bouldin(&[1.0, 11.0], 1, &[1.0, 1.0]), 0.2);
+        assert_eq!(davies_bouldin(&[1.0, 11.0], 1, &[1.0, 1.0], Metric::Euclidean), 0.2);
         // Total 104, within 4, between 100.
         assert_eq!(calinski_harabasz(4, 2, 104.0, 4.0), 50.0);
     }
 
     #[test]
     fn edge_cases() {
-        assert_eq!(davies_bouldin(&[1.0], 1, &[1.0]), 0.0);
-        assert_eq!(davies_bouldin(&[1.0, 1.0], 1, &[1.0, 1.0]), 0.0);
-        assert_eq!(davies_bouldin(&[], 1, &[]), 0.0);
+        assert_eq!(davies_bouldin(&[1.0], 1, &[1.0], Metric::Euclidean), 0.0);
+        assert_eq!(davies_bouldin(&[1.0, 1.0], 1, &[1.0, 1.0], Metric::Euclidean), 0.0);
+        assert_eq!(davies_bouldin(&[], 1, &[], Metric::Euclidean), 0.0);
         assert_eq!(calinski_harabasz(4, 2, 104.0, 0.0), 1.0);
         assert_eq!(calinski_harabasz(4, 1, 104.0, 104.0), 0.0);
         assert_eq!(calinski_harabasz(4, 4, 104.0, 1.0), 0.0);

@@ -4,6 +4,7 @@
 //! true classes are known, a [`Contingency`] table gives the adjusted Rand index and the normalised mutual information.
 //! Definitions and edge cases are scikit-learn's.
 
+mod bits;
 mod contingency;
 mod internal;
 mod silhouette;

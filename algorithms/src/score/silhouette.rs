@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::bits::Bits;
 use crate::features::normalize;
 use crate::fixed::{exponent_above, power_of_two};
 use crate::kmeans::kernel::{self, Groups, PAIR_CHUNK};
@@ -22,15 +23,45 @@ pub struct Silhouette {
 /// is its mean distance to the other rows of its cluster and `b` the least mean distance to the rows of another one.
 ///
 /// A row that is alone in its cluster has coefficient 0; so have all rows if fewer than two clusters have rows. The cosine
-/// distance of a row of zeros to any other row is 1, as in scikit-learn.
+/// distance of a row of zeros to any other row is 1, as in scikit-learn. For [`Metric::Jaccard`] a row is the set of its columns
+/// that are not 0.
 ///
 /// All pairs are looked at, in O(n^2 d) on all threads; the result does not depend on their number. Distances of pairs are
-/// in `f32`, everything else in `f64`.
+/// in `f32`, but in `f64` for sets; everything else in `f64`.
 ///
 /// # Panics
 /// If the shapes do not agree or a label is k or more.
 pub fn silhouette(points: &[f32], dimension: usize, labels: &[u32], k: usize, metric: Metric) -> Silhouette {
     assert_eq!(points.len(), labels.len() * dimension, "points and labels disagree");
+    let mut counts = vec![0; k];
+    labels.iter().for_each(|&label| counts[label as usize] += 1);
+    let per_sample = match metric {
+        Metric::Euclidean | Metric::Cosine => of_vectors(points, dimension, labels, k, metric),
+        Metric::Jaccard => of_sets(points, dimension, labels, &counts),
+    };
+    let mut per_cluster = vec![0.0; k];
+    for (&label, value) in labels.iter().zip(&per_sample) {
+        per_cluster[label as usize] += value;
+    }
+    for (sum, &count) in per_cluster.iter_mut().zip(&counts) {
+        *sum /= count.max(1) as f64;
+    }
+    let mean = per_sample.iter().sum::<f64>() / labels.len().max(1) as f64;
+    Silhouette { mean, per_cluster, per_sample }
+}
+
+/// The coefficients of sets.
+fn of_sets(points: &[f32], dimension: usize, labels: &[u32], counts: &[u64]) -> Vec<f64> {
+    let bits = Bits::new(points, dimension);
+    let coefficient_of = |sums: &mut Vec<f64>, i: usize| {
+        bits.distance_sums(i, labels, sums);
+        coefficient(sums, counts, labels[i] as usize)
+    };
+    (0..labels.len()).into_par_iter().map_init(|| vec![0.0; counts.len()], coefficient_of).collect()
+}
+
+/// The coefficients of vectors.
+fn of_vectors(points: &[f32], dimension: usize, labels: &[u32], k: usize, metric: Metric) -> Vec<f64> {
     let points = prepare(points, dimension, metric);
     let groups = Groups::new(&points, dimension, labels, k);
     let tally = Tally::new(&points, dimension, labels, k, metric);
@@ -53,15 +84,7 @@ pub fn silhouette(points: &[f32], dimension: usize, labels: &[u32], k: usize, me
                 }
             },
         );
-    let mut per_cluster = vec![0.0; k];
-    for (&label, value) in labels.iter().zip(&per_sample) {
-        per_cluster[label as usize] += value;
-    }
-    for (sum, &count) in per_cluster.iter_mut().zip(&tally.counts) {
-        *sum /= count.max(1) as f64;
-    }
-    let mean = per_sample.iter().sum::<f64>() / labels.len().max(1) as f64;
-    Silhouette { mean, per_cluster, per_sample }
+    per_sample
 }
 
 /// Brings rows to a range in which squares neither overflow nor vanish: the silhouette does not depend on the unit.
@@ -74,6 +97,7 @@ fn prepare(points: &[f32], dimension: usize, metric: Metric) -> Vec<f32> {
             points.iter_mut().for_each(|v| *v = (f64::from(*v) * factor) as f32);
         }
         Metric::Cosine => points.chunks_exact_mut(dimension).for_each(normalize),
+        Metric::Jaccard => {}
     }
     points
 }
@@ -146,6 +170,7 @@ mod tests {
                 Metric::Cosine if i == j => 0.0,
                 Metric::Cosine if dot(a, a) == 0.0 || dot(b, b) == 0.0 => 1.0,
                 Metric::Cosine => 1.0 - dot(a, b) / (dot(a, a) * dot(b, b)).sqrt(),
+                Metric::Jaccard => crate::jaccard::distance(a, b),
             }
         };
         let n = labels.len();
@@ -188,6 +213,8 @@ mod tests {
                 .collect();
             let labels: Vec<u32> = (0..n as u64).map(|i| (stream.hash(!i) % k as u64) as u32).collect();
             agree(&points, d, &labels, k, if cosine { Metric::Cosine } else { Metric::Euclidean });
+            let sets: Vec<f32> = points.iter().map(|&v| f32::from(u8::from(v > 0.0))).collect();
+            agree(&sets, d, &labels, k, Metric::Jaccard);
         }
     }
 

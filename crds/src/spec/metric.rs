@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct Metric {
     /// type is the kind of distance: `Euclidean` is the straight line; `Cosine` is one minus the cosine of the angle, so
-    /// that lengths do not matter and k-means becomes spherical k-means. Default: `Euclidean`. Mutable; used by the next run.
+    /// that lengths do not matter and k-means becomes spherical k-means; `Jaccard` is the share of the members of two sets that
+    /// only one of them has, for rows of zeros and ones or lists of members (source.columns.set), with the algorithm lsh. Default:
+    /// `Euclidean`. Mutable; used by the next run.
     #[serde(default, rename = "type")]
     pub kind: MetricType,
 }
@@ -22,4 +24,6 @@ pub enum MetricType {
     Euclidean,
     /// One minus the cosine of the angle.
     Cosine,
+    /// Share of the members of two sets that only one of them has.
+    Jaccard,
 }

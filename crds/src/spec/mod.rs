@@ -33,7 +33,7 @@ pub use pods::{PodTemplate, Resources, TaintEffect, Toleration, TolerationOperat
 pub use rollout::{Rollout, RolloutGates, RolloutStep};
 pub use schedule::{ConcurrencyPolicy, Schedule};
 pub use serving::{Autoscaling, Cache, Lsh, Redis, Serving};
-pub use source::{Columns, Format, InvalidRows, Source};
+pub use source::{Columns, Format, InvalidRows, SetColumn, Source};
 pub use store::{SecretReference, Store};
 pub use uri::Uri;
 pub use workers::Workers;
@@ -128,6 +128,15 @@ use crate::status::ClusteringJobStatus;
     validation = Rule::new("!has(self.algorithm.lsh) || self.metric.type == 'Euclidean' || !has(self.algorithm.lsh.width)")
         .message("width is used only with the metric Euclidean; remove it, or set metric.type: Euclidean")
         .field_path(".algorithm.lsh.width"),
+    validation = Rule::new("self.metric.type != 'Jaccard' || has(self.algorithm.lsh)")
+        .message("the metric Jaccard works with the algorithm lsh; choose that, or another metric for k-means")
+        .field_path(".metric.type"),
+    validation = Rule::new("self.metric.type != 'Jaccard' || !has(self.features) || size(self.features) == 0")
+        .message("the metric Jaccard takes rows as they are, zeros and ones; remove features, or choose another metric")
+        .field_path(".features"),
+    validation = Rule::new("self.metric.type == 'Jaccard' || !has(self.source.columns) || !has(self.source.columns.set)")
+        .message("sets are compared by the metric Jaccard; set metric.type: Jaccard, or name vector or features instead")
+        .field_path(".source.columns.set"),
     validation = Rule::new("!has(self.evaluation.gates.minAri) || (has(self.source.columns) && has(self.source.columns.label))")
         .message("evaluation.gates.minAri compares with known classes; name their column in source.columns.label, or remove the gate"),
 )]

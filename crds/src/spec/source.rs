@@ -79,6 +79,13 @@ pub enum InvalidRows {
          || (has(self.label) && self.label in self.features))")
         .message("features must not name the id or the label column, since these would then shape the clusters")
         .field_path(".features"),
+    validation = Rule::new("!has(self.set) || !(has(self.vector) || has(self.features))")
+        .message("set excludes vector and features: a row is either a set or a vector")
+        .field_path(".set"),
+    validation = Rule::new("!has(self.set) || !((has(self.id) && self.id == self.set.column) \
+         || (has(self.label) && self.label == self.set.column))")
+        .message("set must name another column than id and label")
+        .field_path(".set.column"),
 )]
 pub struct Columns {
     /// id is the column that identifies a row in the assignments. Unset: rows are numbered in the order of the
@@ -106,4 +113,25 @@ pub struct Columns {
     #[schemars(length(min = 1, max = 4096), inner(length(min = 1, max = 256)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub features: Option<Vec<String>>,
+
+    /// set is one column whose values are lists of members, of any length; each list is a set, for the metric Jaccard. Parquet and
+    /// Arrow only. Excludes vector and features. Mutable; used by the next run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<SetColumn>,
+}
+
+/// A column of sets. Each becomes a row of zeros and ones, with a column for every possible member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SetColumn {
+    /// column is the name of the column, whose lists hold integers or texts. What a list holds twice counts once. Required; 1 to 256
+    /// characters. Mutable; used by the next run.
+    #[schemars(length(min = 1, max = 256))]
+    pub column: String,
+
+    /// size is the number of possible members, and so of columns of a row. Members that are integers are from 0 to size - 1; those
+    /// that are texts are hashed to such a number, so that two of them are taken for one with a probability of 1 / size. Required;
+    /// from 1 to 65536. Mutable; used by the next run.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub size: i32,
 }

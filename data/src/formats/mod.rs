@@ -6,7 +6,7 @@ pub(crate) mod ipc;
 pub(crate) mod npy;
 pub(crate) mod parquet;
 
-use coterie_crds::resolved::{Columns, Format};
+use coterie_crds::resolved::{Columns, Format, Sets};
 use tokio::runtime::Handle;
 
 use crate::columns::{Column, IdKind, Kind, Selection, select};
@@ -53,7 +53,8 @@ impl Header {
                 let named = columns.id.is_some()
                     || columns.label.is_some()
                     || columns.vector.is_some()
-                    || !columns.features.is_empty();
+                    || !columns.features.is_empty()
+                    || matches!(columns.sets, Some(Sets::Lists { .. }));
                 if named {
                     return Err(DataError::Schema {
                         object: object.to_owned(),

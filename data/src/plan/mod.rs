@@ -26,7 +26,7 @@ pub struct InputPlan {
     pub dimension: usize,
     /// Names of the columns that form the vector, in order; empty when the vector is one list column or an array.
     pub feature_names: Vec<String>,
-    /// Name of the list column that holds the vector, if that is how the data is laid out.
+    /// Name of the list column that holds the vector or the set, if that is how the data is laid out.
     pub vector: Option<String>,
     /// Rows in all objects, where the format tells without reading everything (not CSV, not Arrow).
     pub rows: Option<u64>,

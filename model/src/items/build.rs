@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path as LocalPath;
 
 use coterie_algorithms::lists::{Breadth, Lists, Searcher, Terms, breadth_for, code_length, encode_list};
+use coterie_algorithms::metric::Metric;
 use memmap2::MmapMut;
 use object_store::path::Path;
 use rayon::prelude::*;
@@ -202,28 +203,41 @@ impl<'a> Draft<'a> {
 
     fn breadth(&self, target: &LocalPath) -> Result<Breadth, ItemsError> {
         let lists = self.lists(target)?;
+        // Lists are searched by straight-line distances, so there is nothing to choose for sets.
+        if self.model.metric == Metric::Jaccard {
+            return Ok(Breadth::lists(lists.count()));
+        }
         let seed = self.model.training.seed;
         Ok(breadth_for(&lists, self.model.metric, self.options.recall, NEIGHBOURS, QUERIES, seed))
     }
 
     fn tables(&mut self, target: &LocalPath) -> Result<tables::TablesInfo, ItemsError> {
-        let lists = self.lists(target)?;
-        let (n, metric) = (lists.len(), self.model.metric);
-        let (mut searcher, mut found) = (Searcher::new(), Vec::new());
-        let asked = n.min(DISTANCES);
-        let mut distances = 0.0;
-        for row in (0..asked).map(|i| i * n / asked) {
-            let all = Breadth::lists(lists.count());
-            searcher.nearest(&lists, metric, lists.row(row), all, NEIGHBOURS, Some(row as u32), &mut found);
-            distances += found.last().map_or(0.0, |last| last.distance);
-        }
-        // Where most rows are equal any width will do.
-        let distance = Some(distances / asked.max(1) as f64).filter(|&distance| distance > 0.0).unwrap_or(1.0);
+        let metric = self.model.metric;
+        let distance = match metric {
+            Metric::Euclidean => typical_distance(&self.lists(target)?),
+            // Neither angles nor sets have a unit.
+            Metric::Cosine | Metric::Jaccard => 1.0,
+        };
         let rows = numbers::<f32>(&self.map, &self.sections.rows);
         let goal = (self.options.recall, distance, self.model.training.seed);
         tables::build(self.file.as_file(), &mut self.room, rows, self.model.dimension(), metric, goal)
             .map_err(|source| ItemsError::File { action: "write", file: target.to_owned(), source })
     }
+}
+
+/// How far apart near rows are.
+fn typical_distance(lists: &Lists<'_>) -> f64 {
+    let n = lists.len();
+    let (mut searcher, mut found) = (Searcher::new(), Vec::new());
+    let asked = n.min(DISTANCES);
+    let mut distances = 0.0;
+    for row in (0..asked).map(|i| i * n / asked) {
+        let all = Breadth::lists(lists.count());
+        searcher.nearest(lists, Metric::Euclidean, lists.row(row), all, NEIGHBOURS, Some(row as u32), &mut found);
+        distances += found.last().map_or(0.0, |last| last.distance);
+    }
+    // Where most rows are equal any width will do.
+    Some(distances / asked.max(1) as f64).filter(|&distance| distance > 0.0).unwrap_or(1.0)
 }
 
 fn numbers<'a, T: bytemuck::AnyBitPattern>(map: &'a [u8], range: &Range<u64>) -> &'a [T] {

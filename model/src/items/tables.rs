@@ -1,7 +1,8 @@
 //! Hash tables over the items.
 
 use coterie_algorithms::lsh::{
-    Effort, Family, Goal, Neighbour, Searcher, SignFamily, StableFamily, Tables, choose, sign_families, stable_families,
+    Effort, Family, Goal, Neighbour, Searcher, SetFamily, SignFamily, StableFamily, Tables, choose, set_families,
+    sign_families, stable_families,
 };
 use coterie_algorithms::metric::Metric;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,8 @@ pub(super) enum Hashing {
     Sign { bits: u32 },
     /// Cells of random lines.
     Stable { hashes: usize, width: f64 },
+    /// Smallest hashes of sets.
+    MinHash { hashes: usize },
 }
 
 /// Hash tables of the items: what shares a bucket with a query is near it.
@@ -67,19 +70,21 @@ type Mapped<K> = Tables<K, Column<u64>, Column<K>, Column<u32>>;
 enum Kind {
     Sign(SignFamily, Mapped<u32>),
     Stable(StableFamily, Mapped<u64>),
+    Sets(SetFamily, Mapped<u64>),
 }
 
 /// Buffers of a thread that asks.
 #[derive(Debug, Default)]
 pub struct TablesSearcher {
-    sign: Searcher<u32>,
-    stable: Searcher<u64>,
+    narrow: Searcher<u32>,
+    wide: Searcher<u64>,
 }
 
 /// Chooses parameters for a recall, builds the tables and writes them.
 ///
-/// Of a cosine model near means a small angle, which planes through the origin tell; otherwise a small distance, which cells
-/// tell. `distance` is how far apart near rows typically are. Where the recall is out of reach, what comes nearest is built.
+/// Of a cosine model near means a small angle, which planes through the origin tell; of sets, many members in common, which the
+/// smallest hashes tell; otherwise a small distance, which cells tell. `distance` is how far apart near rows typically are.
+/// Where the recall is out of reach, what comes nearest is built.
 pub(super) fn build(
     file: &File,
     room: &mut Allotter,
@@ -105,6 +110,16 @@ pub(super) fn build(
             let hashing = Hashing::Sign { bits: families[family].0.bits() };
             let family = SignFamily::new(dimension, effort.tables, families[family].0.bits(), seed);
             store(file, room, &Tables::of_vectors(&family, rows), hashing, effort, (recall, seed))
+        }
+        Metric::Jaccard => {
+            let families = set_families(dimension, MOST_TABLES, seed);
+            // Beside its own there is no bucket for a set to try in a table.
+            let goal = Goal { most_probes: MOST_TABLES, ..goal };
+            let (family, effort, recall) = chosen(&families, &sample, metric, goal, seed);
+            let hashes = families[family].0.hashes();
+            let effort = Effort { probes: effort.tables, ..effort };
+            let family = SetFamily::new(dimension, effort.tables, hashes, seed);
+            store(file, room, &Tables::of_vectors(&family, rows), Hashing::MinHash { hashes }, effort, (recall, seed))
         }
         Metric::Euclidean => {
             let families = stable_families(dimension, distance, MOST_TABLES, seed);
@@ -177,7 +192,14 @@ impl ItemTables {
                 let tables = Tables::from_parts(n, starts, column(map, &info.keys)?, offsets, rows);
                 Kind::Stable(family, tables.map_err(|error| error.to_string())?)
             }
-            Hashing::Sign { .. } | Hashing::Stable { .. } => return Err("it has impossible hash tables".to_owned()),
+            Hashing::MinHash { hashes } if possible && (1..=32).contains(&hashes) => {
+                let family = SetFamily::new(dimension, info.tables, hashes, info.seed);
+                let tables = Tables::from_parts(n, starts, column(map, &info.keys)?, offsets, rows);
+                Kind::Sets(family, tables.map_err(|error| error.to_string())?)
+            }
+            Hashing::Sign { .. } | Hashing::Stable { .. } | Hashing::MinHash { .. } => {
+                return Err("it has impossible hash tables".to_owned());
+            }
         };
         let tables = Self { kind, effort, recall: info.recall };
         if tables.count() == info.tables { Ok(tables) } else { Err("it lacks hash tables".to_owned()) }
@@ -187,7 +209,7 @@ impl ItemTables {
     pub fn count(&self) -> usize {
         match &self.kind {
             Kind::Sign(_, tables) => tables.count(),
-            Kind::Stable(_, tables) => tables.count(),
+            Kind::Stable(_, tables) | Kind::Sets(_, tables) => tables.count(),
         }
     }
 
@@ -216,10 +238,13 @@ impl ItemTables {
     ) {
         match &self.kind {
             Kind::Sign(family, tables) => {
-                searcher.sign.nearest(family, tables, rows, metric, query, self.effort, m, found);
+                searcher.narrow.nearest(family, tables, rows, metric, query, self.effort, m, found);
             }
             Kind::Stable(family, tables) => {
-                searcher.stable.nearest(family, tables, rows, metric, query, self.effort, m, found);
+                searcher.wide.nearest(family, tables, rows, metric, query, self.effort, m, found);
+            }
+            Kind::Sets(family, tables) => {
+                searcher.wide.nearest(family, tables, rows, metric, query, self.effort, m, found);
             }
         }
     }

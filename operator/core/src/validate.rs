@@ -1,7 +1,7 @@
 //! The part of the spec that a run depends on, checked for what the schema cannot know: that a cluster can reach it.
 
 use coterie_crds::ClusteringJob;
-use coterie_crds::resolved::{Algorithm, Init, ResolvedJob};
+use coterie_crds::resolved::{Algorithm, Init, ResolvedJob, Sets};
 use serde_json::{Value, json};
 
 use crate::gates::Gates;
@@ -68,12 +68,18 @@ fn reachable(field: &str, uri: &str) -> Result<(), String> {
 fn training_hash(job: &ResolvedJob) -> String {
     let ResolvedJob { name: _, source, features, metric, algorithm, seed, workers: _, evaluation: _, output, items } =
         job;
+    let lists = match &source.columns.sets {
+        Some(Sets::Lists { column, size }) => Some((column, size)),
+        // The metric says as much.
+        Some(Sets::Dense) | None => None,
+    };
     let inputs = json!({
         "source": {
             "uri": source.uri,
             "format": source.format,
             "vector": source.columns.vector,
             "features": source.columns.features,
+            "sets": lists,
             "endpoint": source.store.endpoint,
             "region": source.store.region,
             "invalidRows": source.invalid_rows,

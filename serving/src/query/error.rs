@@ -49,6 +49,22 @@ pub enum QueryError {
         /// The value.
         value: f32,
     },
+    /// A value that says neither that a member is in the set nor that it is not.
+    #[error(
+        "{}feature {feature:?} (value {column}) is {value}: vectors are sets for this model, so send 1 for every member and 0 for \
+         all others",
+        place(*row)
+    )]
+    NotMember {
+        /// Row in the request; `None` for a lone vector.
+        row: Option<usize>,
+        /// Position in the row.
+        column: usize,
+        /// Name of the feature.
+        feature: String,
+        /// The value.
+        value: f32,
+    },
     /// A vector lies so far from the training data that distances overflow.
     #[error(
         "{}the values are too large for this model, distances would overflow: check the units against the training data",
@@ -95,6 +111,11 @@ pub enum QueryError {
     /// There are no hash tables.
     #[error("this model has no hash tables: set spec.serving.lsh, or ask by the method Lists or Exact")]
     NoTables,
+    /// The items are sets, which are not looked for in lists.
+    #[error(
+        "items of a model of sets (metric Jaccard) are not found by lists: ask by the method Exact, or set spec.serving.lsh and ask by Tables"
+    )]
+    NoLists,
     /// There is no such item.
     #[error("there is no item {id:?}: ids are those of the training rows")]
     UnknownItem {
@@ -109,6 +130,11 @@ pub enum QueryError {
         /// Clusters allowed.
         most: usize,
     },
+    /// The clusters are of sets.
+    #[error(
+        "the clusters of a model of sets (metric Jaccard) have no tree: they are joined by straight-line distances"
+    )]
+    NoTree,
     /// A tree cannot be cut into so many groups.
     #[error("groups must be from 1 to {most}, the number of clusters, found {found}")]
     Groups {

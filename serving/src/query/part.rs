@@ -2,7 +2,6 @@
 
 use super::similar::{ItemPlace, Search, SimilarItem, look};
 use super::{QueryError, Served};
-use coterie_algorithms::kmeans::squared_distance;
 use coterie_model::RowId;
 
 /// An item that a shard found.
@@ -23,7 +22,7 @@ pub(crate) fn part(served: &Served, search: &Search) -> Result<Vec<Found>, Query
     look(served, search, |index, lists, near| Found {
         id: index.id(near.id),
         place: ItemPlace { cluster: lists.cluster_of(near.id as usize) as u32, ordinal: index.ordinal(near.id) },
-        square: squared_distance(&search.query, lists.row(near.id as usize)),
+        square: served.model().metric.square(&search.query, lists.row(near.id as usize)),
         distance: near.distance,
     })
 }

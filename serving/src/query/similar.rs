@@ -2,7 +2,8 @@
 
 use super::{QueryError, Served, features, matrix, within_reach};
 use coterie_algorithms::lists::{self, Breadth, reach};
-use coterie_algorithms::lsh::Neighbour;
+use coterie_algorithms::lsh::{Neighbour, nearest_of};
+use coterie_algorithms::metric::Metric;
 use coterie_model::RowId;
 use coterie_model::items::{ItemIndex, TablesSearcher};
 use std::sync::{Mutex, PoisonError};
@@ -57,7 +58,7 @@ pub struct Similar {
     pub count: Option<u32>,
     /// Only items of this cluster.
     pub cluster: Option<i64>,
-    /// How they are looked for; tables where the model has them, otherwise lists, when unset.
+    /// How they are looked for; tables where the model has them, otherwise lists, or all of them for sets, when unset.
     pub method: Option<Method>,
 }
 
@@ -171,11 +172,13 @@ impl Method {
 /// How a question is going to be answered.
 ///
 /// # Errors
-/// [`QueryError`] when the model has no items, or not the tables or the cluster that are asked for.
+/// [`QueryError`] when the model has no items, or not the tables, the lists or the cluster that are asked for.
 pub fn method(served: &Served, question: &Similar) -> Result<Method, QueryError> {
     let items = items(served)?;
     let tables = items.index.offers_tables();
+    let sets = served.model().metric == Metric::Jaccard;
     match (question.method, question.cluster) {
+        (Some(Method::Lists), _) if sets => Err(QueryError::NoLists),
         (Some(Method::Tables), Some(_)) => Err(QueryError::Malformed {
             what: "hash tables do not know clusters: leave cluster out, or the method".to_owned(),
         }),
@@ -183,7 +186,8 @@ pub fn method(served: &Served, question: &Similar) -> Result<Method, QueryError>
         (Some(method), _) => Ok(method),
         // All of a cluster is looked at.
         (None, Some(_)) => Ok(Method::Exact),
-        (None, None) => Ok(if tables { Method::Tables } else { Method::Lists }),
+        (None, None) if tables => Ok(Method::Tables),
+        (None, None) => Ok(if sets { Method::Exact } else { Method::Lists }),
     }
 }
 
@@ -197,7 +201,7 @@ pub fn similar_cost(served: &Served, method: Method) -> usize {
         Method::Tables => items.index.tables().map_or(n, |tables| 64 * tables.probes()),
         Method::Exact => n,
     };
-    rows.saturating_mul(served.model().dimension()).saturating_add(served.cost_per_row())
+    rows.saturating_mul(served.cost_per_item()).saturating_add(served.cost_per_row())
 }
 
 /// The items nearest to what is asked for, the nearest first, ties in the order of the index; fewer if there are no more or the hash
@@ -273,14 +277,22 @@ pub(super) fn look<T>(
         let Buffers { lists: searcher, tables, found } = buffers;
         let all = Breadth::lists(model.n_clusters());
         match (method, cluster, index.tables()) {
-            (_, Some(cluster), _) => {
-                searcher.in_cluster(&lists, metric, query, *cluster as usize, count, left_out, found);
-            }
             (Method::Tables, None, Some(own)) => {
                 // One more, for the item itself.
                 own.nearest(tables, lists.rows(), metric, query, count + 1, found);
                 found.retain(|found| Some(found.id) != left_out);
                 found.truncate(count);
+            }
+            // Codes of rows tell of straight-line distances only.
+            (_, cluster, _) if metric == Metric::Jaccard => {
+                let among = match cluster {
+                    Some(cluster) => lists.range(*cluster as usize),
+                    None => 0..lists.len(),
+                };
+                nearest_of(lists.rows(), metric, query, among.start as u32..among.end as u32, count, left_out, found);
+            }
+            (_, Some(cluster), _) => {
+                searcher.in_cluster(&lists, metric, query, *cluster as usize, count, left_out, found);
             }
             // A shard has no tables while it has few items, or was made before tables were asked for.
             (Method::Exact | Method::Tables, None, _) => {

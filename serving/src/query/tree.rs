@@ -2,6 +2,7 @@
 
 use super::{QueryError, Served};
 use coterie_algorithms::hierarchical::{Dendrogram, ward};
+use coterie_algorithms::metric::Metric;
 
 /// Most clusters over which a tree is built: a few seconds of one core, once.
 const MOST_LEAVES: usize = 4_096;
@@ -9,9 +10,12 @@ const MOST_LEAVES: usize = 4_096;
 /// The tree over the clusters by Ward's linkage, each weighted by its rows; built when it is first asked for.
 ///
 /// # Errors
-/// [`QueryError::TooManyClusters`].
+/// [`QueryError::NoTree`] for a model of sets, [`QueryError::TooManyClusters`].
 pub fn dendrogram(served: &Served) -> Result<&Dendrogram, QueryError> {
     let model = served.model();
+    if model.metric == Metric::Jaccard {
+        return Err(QueryError::NoTree);
+    }
     let clusters = model.n_clusters();
     if clusters > MOST_LEAVES {
         return Err(QueryError::TooManyClusters { clusters, most: MOST_LEAVES });

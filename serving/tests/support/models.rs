@@ -29,6 +29,20 @@ pub(crate) fn directions() -> Model {
     model(Metric::Cosine, pipeline, vec![1.0, 0.0, 0.0, 1.0], &["east", "north"])
 }
 
+/// Three clusters of sets of the members a to d: of most of a, b and d; of c and d; and of hardly any.
+pub(crate) fn tags() -> Model {
+    let shares = vec![1.0, 1.0, 0.0, 0.5, 0.0, 0.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.25];
+    model(Metric::Jaccard, Pipeline::new(4), shares, &["a", "b", "c", "d"])
+}
+
+/// k pseudo-random clusters of sets of d possible members.
+pub(crate) fn many_sets(k: usize, d: usize) -> Model {
+    let names: Vec<String> = (0..d).map(|j| format!("tag_{j}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let shares = Random(5).values(k * d).into_iter().map(|value| value.max(0.0)).collect();
+    model(Metric::Jaccard, Pipeline::new(d), shares, &names)
+}
+
 /// k pseudo-random centroids of dimension d behind a pipeline of scaling and centring.
 pub(crate) fn large(k: usize, d: usize) -> Model {
     let mut random = Random(7);

@@ -9,7 +9,7 @@ use coterie_algorithms::{
 };
 
 use super::{
-    hashing::{Hashing, Table},
+    hashing::{Hashing, Rows, Table},
     step::{Partial, Step},
 };
 use crate::{
@@ -46,9 +46,9 @@ fn buckets(
     let make = || (vec![Vec::new(); parts.len()], Vec::new());
     let dealt = store.pass(splits, make, |(dealt, keys), item, buffers| {
         let first = SplitStore::offset(context, item.split) + item.chunk.first;
-        let rows = item.chunk.values(&mut buffers.rows)?;
+        let rows = Rows::new(item.chunk.values(&mut buffers.rows)?, dimension);
         for (table, hashes) in &tables {
-            hashes.keys(rows, keys);
+            hashes.keys(&rows, keys);
             // The machine refuses more rows than fit.
             for (row, key) in (first as u32..).zip(&*keys) {
                 let part = deal.part(*table, *key);

@@ -110,7 +110,7 @@ impl LshMachine {
         match &self.stage {
             Stage::Buckets { next, .. } => Some(Step::Buckets {
                 context: rows.context(),
-                hashing: Hashing::new(&self.params, job.seed),
+                hashing: Hashing::new(&self.params, job.metric, job.seed),
                 deal: self.deal,
                 parts: self.range(*next),
             }),
@@ -229,7 +229,12 @@ mod tests {
     use coterie_crds::resolved::{Algorithm, Metric};
 
     use super::*;
-    use crate::{lsh::compute::pass, machine::Merge, shard::store::tests::store, training::tests};
+    use crate::{
+        lsh::{compute::pass, hashing::Rows},
+        machine::Merge,
+        shard::store::tests::store,
+        training::tests,
+    };
 
     fn job(params: &Lsh) -> ResolvedJob {
         let metric = if params.width.is_some() { Metric::Euclidean } else { Metric::Cosine };
@@ -262,7 +267,7 @@ mod tests {
         let tables: Vec<Vec<u64>> = (0..params.tables)
             .map(|table| {
                 let mut keys = Vec::new();
-                Hashing::new(params, job.seed).table(3, table).keys(values, &mut keys);
+                Hashing::new(params, job.metric, job.seed).table(3, table).keys(&Rows::new(values, 3), &mut keys);
                 keys
             })
             .collect();

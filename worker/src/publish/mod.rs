@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use coterie_algorithms::{
     kmeans::Centroids,
+    metric::Metric,
     score::{calinski_harabasz, davies_bouldin, silhouette},
 };
 use coterie_crds::resolved::{Algorithm, ResolvedJob};
@@ -81,8 +82,9 @@ pub fn model(outcome: Outcome, provenance: &Provenance) -> Result<Model, RunErro
     };
     let mut metrics = Metrics {
         inertia: fit.inertia,
-        davies_bouldin: (occupied.len() > 1).then(|| davies_bouldin(&occupied_centroids, dimension, &spreads)),
-        calinski_harabasz: (occupied.len() > 1)
+        davies_bouldin: (occupied.len() > 1).then(|| davies_bouldin(&occupied_centroids, dimension, &spreads, metric)),
+        // A ratio of variances, which distances of sets do not have.
+        calinski_harabasz: (occupied.len() > 1 && metric != Metric::Jaccard)
             .then(|| calinski_harabasz(clustered, occupied.len() as u64, total_squares, fit.inertia)),
         noise,
         ari: contingency.as_ref().map(coterie_algorithms::score::Contingency::ari),

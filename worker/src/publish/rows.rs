@@ -12,7 +12,8 @@ use arrow::{
 };
 use coterie_algorithms::{
     features::Pipeline,
-    kmeans::{self, Centroids, assign},
+    jaccard::Scan,
+    kmeans::{Centroids, assign},
     lsh::NOISE,
     metric::Metric,
 };
@@ -150,14 +151,17 @@ impl RowSink {
         // Noise belongs to no cluster; how far it is from the nearest one is worth knowing all the same.
         let mut nearest = labels.to_vec();
         if labels.contains(&NOISE) {
-            assign(centroids, rows, &mut nearest);
+            match self.metric {
+                Metric::Euclidean | Metric::Cosine => assign(centroids, rows, &mut nearest),
+                Metric::Jaccard => Scan::new(centroids).assign(centroids, rows, &mut nearest),
+            }
         }
         let measured =
             labels.iter().zip(&nearest).map(|(label, nearest)| if *label == NOISE { nearest } else { label });
         let distances = rows.chunks_exact(centroids.dimension()).zip(measured).map(|(row, label)| {
-            let squared = kmeans::squared_distance(row, centroids.row(*label as usize));
+            let squared = self.metric.square(row, centroids.row(*label as usize));
             match self.metric {
-                Metric::Euclidean => squared.sqrt() as f32,
+                Metric::Euclidean | Metric::Jaccard => squared.sqrt() as f32,
                 // Of unit vectors: |a - b|^2 = 2 (1 - cos).
                 Metric::Cosine => (squared / 2.0) as f32,
             }

@@ -1,10 +1,10 @@
 //! A worker's share of a step: from the splits it holds to one merged partial.
 
-use coterie_algorithms::{distinct::Distinct, features::Moments, fixed::Scale, kmeans::Centroids, score::Contingency};
+use coterie_algorithms::{distinct::Distinct, features::Moments, kmeans::Centroids, score::Contingency};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::{
-    evaluation::Evaluation,
+    evaluation::{Evaluation, Measures},
     labels::{Labels, stretches},
     step::{Context, Measured, Partial, Prepared, Published, Scanned, Step, Wanted, lower, raise},
 };
@@ -72,8 +72,10 @@ fn pass(step: &Step, splits: &[u32], store: &mut SplitStore, lloyd: &mut Lloyd) 
         Step::Prepare { context, distinct } => prepare(splits, store, context, *distinct),
         Step::KMeans(step) => kmeans::compute::pass(step, splits, store, lloyd).map(Partial::KMeans),
         Step::Lsh(step) => lsh::compute::pass(step, splits, store).map(Partial::Lsh),
-        Step::Evaluate { context, scale, centroids, labels, seed, sample } => {
-            evaluate(splits, store, context, scale, (centroids, labels), *seed, *sample)
+        Step::Evaluate { context, scale, centroids, labels, metric, seed, sample } => {
+            let centroids = Centroids::new(context.pipeline.output_dimension(), centroids.clone());
+            let measures = Measures { centroids: &centroids, scale, metric: *metric, seed: *seed };
+            evaluate(splits, store, context, &measures, labels, *sample)
         }
         Step::Publish { .. } => {
             Err(RunError::transient("publishing reads the source and makes no pass over kept rows"))
@@ -133,24 +135,22 @@ fn evaluate(
     splits: &[u32],
     store: &mut SplitStore,
     context: &Context,
-    scale: &Scale,
-    (centroids, labels): (&[f32], &Labels),
-    seed: u64,
+    measures: &Measures<'_>,
+    labels: &Labels,
     sample: usize,
 ) -> Result<Partial, RunError> {
-    let dimension = context.pipeline.output_dimension();
-    let centroids = Centroids::new(dimension, centroids.to_vec());
+    let (centroids, dimension) = (measures.centroids, measures.centroids.dimension());
     let make = || Partial::Evaluation(Box::new(Evaluation::new(centroids.len(), centroids.dimension(), sample)));
     reduce(store.pass(splits, make, |partial, item, buffers| {
         let Partial::Evaluation(evaluation) = partial else { return Ok(()) };
         let first = SplitStore::offset(context, item.split) + item.chunk.first;
         let rows = item.chunk.values(&mut buffers.rows)?;
-        labels.of(&centroids, first, rows, &mut buffers.labels)?;
+        labels.of(centroids, first, rows, &mut buffers.labels)?;
         for stretch in stretches(&buffers.labels) {
             let first = first + stretch.start as u64;
             let rows = &rows[stretch.start * dimension..stretch.end * dimension];
             let labels = &buffers.labels[stretch];
-            evaluation.add_rows(&centroids, scale, seed, first, rows, labels, &mut buffers.values);
+            evaluation.add_rows(measures, first, rows, labels, &mut buffers.values);
         }
         Ok(())
     })?)

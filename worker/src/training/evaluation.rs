@@ -3,6 +3,7 @@
 use coterie_algorithms::{
     fixed::Scale,
     kmeans::{self, Centroids, init::Sample},
+    metric::Metric,
     quantiles::Quantiles,
     random::{Purpose, hash},
 };
@@ -29,10 +30,23 @@ pub struct ClusterTally {
     pub exemplars: Vec<(f64, u64)>,
 }
 
+/// What rows are measured by.
+#[derive(Clone, Copy, Debug)]
+pub struct Measures<'a> {
+    /// The final centroids.
+    pub centroids: &'a Centroids,
+    /// Scale of rows and distances.
+    pub scale: &'a Scale,
+    /// Which distance; see [`Metric::square`].
+    pub metric: Metric,
+    /// Seed of the run.
+    pub seed: u64,
+}
+
 /// What [`super::Step::Evaluate`] collects.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Sums per cluster at the final centroids.
+    /// Sums per cluster; their inertia is in `clusters`.
     pub sums: kmeans::Partial,
     /// Per cluster.
     pub clusters: Vec<ClusterTally>,
@@ -52,23 +66,21 @@ impl Evaluation {
     }
 
     /// Adds rows whose labels are known. `first` is the ordinal of the first row; `buffer` is scratch space.
-    #[allow(clippy::too_many_arguments)]
     pub fn add_rows(
         &mut self,
-        centroids: &Centroids,
-        scale: &Scale,
-        seed: u64,
+        measures: &Measures<'_>,
         first: u64,
         rows: &[f32],
         labels: &[u32],
         buffer: &mut Vec<f32>,
     ) {
-        self.sums.add_rows(centroids, scale, rows, labels);
+        let Measures { centroids, scale, metric, seed } = *measures;
+        self.sums.add_rows_only(scale, rows, labels);
         let dimension = centroids.dimension();
         let spreads = centroids.len() <= SPREADS;
         for (at, (row, &label)) in rows.chunks_exact(dimension).zip(labels).enumerate() {
             let ordinal = first + at as u64;
-            let distance2 = kmeans::squared_distance(row, centroids.row(label as usize));
+            let distance2 = metric.square(row, centroids.row(label as usize));
             let tally = &mut self.clusters[label as usize];
             let distance = distance2.sqrt();
             tally.distance += i128::from(scale.quantize_distance(distance));
@@ -87,6 +99,12 @@ impl Evaluation {
                 self.sample.offer(key, ordinal, buffer);
             }
         }
+    }
+
+    /// Sum of the squared distances of all rows to their centroids, fixed point.
+    #[must_use]
+    pub fn inertia(&self) -> i128 {
+        self.clusters.iter().map(|cluster| cluster.inertia).sum()
     }
 
     /// Adds another partial.

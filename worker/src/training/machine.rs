@@ -6,6 +6,7 @@ use coterie_model::items::Items;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    algorithm_metric,
     evaluation::Evaluation,
     fitting::{Fit, Fitting, Found},
     preparation::Preparation,
@@ -20,7 +21,7 @@ use crate::{
 /// Everything a finished run knows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The fitted pipeline, which ends in an implicit step (centre or unit length).
+    /// The fitted pipeline, which ends in an implicit step (centre or unit length) unless rows are sets.
     pub pipeline: Pipeline,
     /// The clusters.
     pub fit: Fit,
@@ -104,7 +105,7 @@ impl TrainingMachine {
     }
 
     fn evaluated(&mut self, evaluation: Box<Evaluation>) -> Result<(), RunError> {
-        self.found.fit.inertia = self.rows.scale()?.distance2(evaluation.sums.inertia);
+        self.found.fit.inertia = self.rows.scale()?.distance2(evaluation.inertia());
         self.evaluation = Some(evaluation);
         self.stage = if self.wanted().any() { Stage::Publish } else { Stage::Done };
         Ok(())
@@ -143,6 +144,7 @@ impl Machine for TrainingMachine {
                 scale: self.rows.scale().ok()?.clone(),
                 centroids: centroids(),
                 labels: labels(),
+                metric: algorithm_metric(self.job.metric),
                 seed: self.job.seed,
                 sample: self.job.evaluation.sample_size,
             }),

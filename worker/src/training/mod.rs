@@ -37,6 +37,7 @@ pub fn algorithm_metric(metric: Metric) -> coterie_algorithms::metric::Metric {
     match metric {
         Metric::Euclidean => coterie_algorithms::metric::Metric::Euclidean,
         Metric::Cosine => coterie_algorithms::metric::Metric::Cosine,
+        Metric::Jaccard => coterie_algorithms::metric::Metric::Jaccard,
     }
 }
 

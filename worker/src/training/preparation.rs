@@ -44,7 +44,7 @@ pub struct Preparation {
     /// Bounds of the pipeline's output so far.
     minimum: Vec<f32>,
     maximum: Vec<f32>,
-    /// The feature steps, which end in an implicit one (centre or unit length).
+    /// The feature steps, which end in an implicit one (centre or unit length); none for sets, which stay zeros and ones.
     pub pipeline: Pipeline,
     /// Mean column variance times columns.
     pub total_variance: f64,
@@ -235,7 +235,7 @@ impl Preparation {
         self.total_variance = measured.moments.variance().iter().sum();
         let centre2: f64 = match job.metric {
             Metric::Euclidean => 0.0,
-            Metric::Cosine => measured.moments.mean().iter().map(|mean| mean * mean).sum(),
+            Metric::Cosine | Metric::Jaccard => measured.moments.mean().iter().map(|mean| mean * mean).sum(),
         };
         self.total_squares = (self.total_variance + centre2) * self.rows as f64;
         self.minimum = measured.minimum;

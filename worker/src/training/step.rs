@@ -6,6 +6,7 @@ use coterie_algorithms::{
     distinct::Distinct,
     features::{Moments, Pipeline},
     fixed::Scale,
+    metric::Metric,
     score::Contingency,
 };
 use coterie_model::items::Part;
@@ -62,6 +63,8 @@ pub enum Step {
         centroids: Vec<f32>,
         /// Which cluster each row belongs to.
         labels: Labels,
+        /// Distance that rows are measured by.
+        metric: Metric,
         /// Seed of the run.
         seed: u64,
         /// Rows in the sample.

@@ -2,6 +2,7 @@
 
 use coterie_crds::names::{condition, label};
 use coterie_crds::run::RunProgress;
+use coterie_crds::spec::{Algorithm, Columns, LshClustering, MetricType, SetColumn};
 use coterie_crds::status::{RunState, Trigger};
 use coterie_operator_core::plan::Poll;
 use coterie_operator_core::{Action, Refusal};
@@ -307,4 +308,24 @@ fn the_training_hash_stays_what_it_is() {
     let mut situation = Situation::new(MANIFEST);
     situation.rest();
     assert_eq!(situation.status().run.as_ref().unwrap().training_hash, "b5e50a74e6ad097a");
+}
+
+#[test]
+fn sets_of_other_members_are_other_data() {
+    let hash = |column: &str, size: i32| {
+        let mut situation = Situation::new(MANIFEST);
+        situation.change(|job| {
+            job.spec.features.clear();
+            job.spec.metric.kind = MetricType::Jaccard;
+            let lsh = LshClustering { tables: 8, hashes: 4, width: None, min_cluster_size: 2, max_clusters: 10 };
+            job.spec.algorithm = Algorithm { k_means: None, lsh: Some(lsh) };
+            let set = Some(SetColumn { column: column.to_owned(), size });
+            job.spec.source.columns = Some(Columns { set, ..Columns::default() });
+        });
+        situation.rest();
+        situation.status().run.as_ref().unwrap().training_hash.clone()
+    };
+    let tags = hash("tags", 9);
+    assert_eq!(hash("tags", 9), tags);
+    assert!(hash("tags", 10) != tags && hash("words", 9) != tags);
 }

@@ -17,6 +17,7 @@ pub fn digest(spec: &ClusteringJobSpec) -> String {
     let metric = match spec.metric.kind {
         MetricType::Euclidean => "Euclidean",
         MetricType::Cosine => "Cosine",
+        MetricType::Jaccard => "Jaccard",
     };
     format!("blake3:k{}-s{}-{metric}-{}", clusters(spec), spec.seed, spec.source.uri.0)
 }

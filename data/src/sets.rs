@@ -1,0 +1,201 @@
+//! A list column as sets: each list of members becomes a row of zeros and ones, with a column per possible member.
+
+use std::ops::Range;
+
+use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, LargeStringArray, OffsetSizeTrait, PrimitiveArray};
+use arrow::compute::cast;
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Int64Type, UInt64Type};
+
+use crate::DataError;
+use crate::arrow_rows::{Where, null_rows};
+use crate::rows::{Rows, row_error};
+
+/// The remedy for members that have no column.
+const OUTSIDE: &str = "number the members from 0 on and make source.columns.set.size greater than the greatest of them, or write them as text, \
+                       which is hashed";
+
+/// Writes the sets of a list column into rows of `size` columns; false when the lists hold neither integers nor text.
+///
+/// # Errors
+/// When a member is an integer that is no column.
+pub(crate) fn fill(array: &ArrayRef, size: usize, rows: &mut Rows, place: &Where<'_>) -> Result<bool, DataError> {
+    let Some((items, lists)) = lists(array) else { return Ok(false) };
+    let Some(members) = Members::of(&items) else { return Ok(false) };
+    rows.values.fill(0.0);
+    for (row, list) in lists.into_iter().enumerate().filter(|(row, _)| array.is_valid(*row)) {
+        for at in list.clone().filter(|at| items.is_valid(*at)) {
+            let column = members.column(at, size).map_err(|member| {
+                let problem = format!("the set has the member {member}, expected 0 to {}", size.saturating_sub(1));
+                row_error(place.object, (place.row)(row), place.column.to_owned(), problem, OUTSIDE)
+            })?;
+            rows.values[row * size + column] = 1.0;
+        }
+        if items.null_count() > 0 && list.into_iter().any(|at| items.is_null(at)) {
+            void(row, size, rows);
+        }
+    }
+    null_rows(array.as_ref()).for_each(|row| void(row, size, rows));
+    Ok(true)
+}
+
+/// Marks a row that is no set.
+fn void(row: usize, size: usize, rows: &mut Rows) {
+    rows.values[row * size..(row + 1) * size].fill(f32::NAN);
+    rows.nulls.push((row, None));
+}
+
+/// What all lists together hold, and where the list of each row is in it.
+fn lists(array: &ArrayRef) -> Option<(ArrayRef, Vec<Range<usize>>)> {
+    fn variable<O: OffsetSizeTrait>(array: &GenericListArray<O>) -> (ArrayRef, Vec<Range<usize>>) {
+        let ends: Vec<usize> = array.value_offsets().iter().map(|offset| offset.as_usize()).collect();
+        let (first, last) = (ends.first().copied().unwrap_or(0), ends.last().copied().unwrap_or(0));
+        let items = array.values().slice(first, last - first);
+        (items, ends.windows(2).map(|pair| pair[0] - first..pair[1] - first).collect())
+    }
+    match array.data_type() {
+        DataType::List(_) => Some(variable(array.as_list::<i32>())),
+        DataType::LargeList(_) => Some(variable(array.as_list::<i64>())),
+        DataType::FixedSizeList(_, width) => {
+            let (list, width) = (array.as_fixed_size_list(), usize::try_from(*width).unwrap_or(0));
+            let first = if list.is_empty() { 0 } else { list.value_offset_at(0) };
+            let items = list.values().slice(first, list.len() * width);
+            Some((items, (0..list.len()).map(|row| row * width..(row + 1) * width).collect()))
+        }
+        _ => None,
+    }
+}
+
+/// Members by type.
+enum Members {
+    Signed(PrimitiveArray<Int64Type>),
+    Unsigned(PrimitiveArray<UInt64Type>),
+    Text(LargeStringArray),
+}
+
+impl Members {
+    fn of(items: &ArrayRef) -> Option<Self> {
+        fn wide<T: ArrowPrimitiveType>(items: &ArrayRef) -> Option<PrimitiveArray<T>> {
+            cast(items, &T::DATA_TYPE).ok().map(|wide| wide.as_primitive::<T>().clone())
+        }
+        use DataType as T;
+        match items.data_type() {
+            T::Int8 | T::Int16 | T::Int32 | T::Int64 => wide(items).map(Self::Signed),
+            T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64 => wide(items).map(Self::Unsigned),
+            T::Utf8 | T::LargeUtf8 | T::Utf8View | T::Dictionary(..) => {
+                cast(items, &T::LargeUtf8).ok().map(|text| Self::Text(text.as_string::<i64>().clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The column of a member; an integer outside of 0..size as it is written.
+    fn column(&self, at: usize, size: usize) -> Result<usize, String> {
+        let within = |column: Option<usize>| column.filter(|column| *column < size);
+        match self {
+            Self::Signed(items) => {
+                let member = items.value(at);
+                within(usize::try_from(member).ok()).ok_or_else(|| member.to_string())
+            }
+            Self::Unsigned(items) => {
+                let member = items.value(at);
+                within(usize::try_from(member).ok()).ok_or_else(|| member.to_string())
+            }
+            Self::Text(items) => Ok(hashed(items.value(at), size)),
+        }
+    }
+}
+
+/// The column of a text: the first eight bytes of the BLAKE3 hash of its UTF-8, a little-endian number, modulo the size.
+fn hashed(text: &str, size: usize) -> usize {
+    let hash = blake3::hash(text.as_bytes());
+    let number = hash.as_bytes().iter().take(8).rev().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+    (number % (size as u64).max(1)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{FixedSizeListArray, ListArray, ListBuilder, StringBuilder};
+    use arrow::datatypes::{Float32Type, Int16Type};
+    use coterie_crds::resolved::{InvalidRows, Sets};
+
+    use super::*;
+    use crate::columns::Layout;
+
+    fn layout(size: usize, invalid: InvalidRows) -> Layout {
+        let sets = Some(Sets::Lists { column: "tags".into(), size });
+        Layout { vector: Some("tags".into()), features: vec![], dimension: size, id: None, label: None, invalid, sets }
+    }
+
+    fn decode(array: &ArrayRef, size: usize) -> Result<Option<Rows>, DataError> {
+        let layout = layout(size, InvalidRows::Drop);
+        let place = Where { object: "o", layout: &layout, column: "tags", row: &|row| format!("row {row}") };
+        let mut rows = Rows { count: array.len(), values: vec![f32::NAN; array.len() * size], ..Rows::default() };
+        Ok(fill(array, size, &mut rows, &place)?.then_some(rows))
+    }
+
+    fn lists(rows: Vec<Option<Vec<Option<i16>>>>) -> ArrayRef {
+        Arc::new(ListArray::from_iter_primitive::<Int16Type, _, _>(rows))
+    }
+
+    #[test]
+    fn integers_are_their_own_columns_and_count_once() {
+        let array = lists(vec![
+            Some(vec![Some(9)]),
+            Some(vec![Some(2), Some(0), Some(2)]),
+            None,
+            Some(vec![]),
+            Some(vec![Some(1), None]),
+            Some(vec![Some(3)]),
+        ]);
+        // Slices begin somewhere in the items.
+        let rows = decode(&array.slice(1, 5), 4).unwrap().unwrap();
+        let block = rows.finish("o", &layout(4, InvalidRows::Drop), |row| row.to_string()).unwrap();
+        assert_eq!(block.values, [1., 0., 1., 0., 0., 0., 0., 0., 0., 0., 0., 1.]);
+        assert_eq!((block.rows, block.dropped), (3, 2));
+        let rows = decode(&array.slice(1, 5), 4).unwrap().unwrap();
+        let error =
+            rows.finish("o", &layout(4, InvalidRows::Fail), |row| format!("row {row}")).unwrap_err().to_string();
+        assert!(
+            error.starts_with("o, row 1, column \"tags\": the set is null or has a member that is null;"),
+            "{error}"
+        );
+
+        let fixed = FixedSizeListArray::from_iter_primitive::<Int16Type, _, _>(
+            [[0, 1], [3, 3], [1, 2]].map(|row| Some(row.map(Some))),
+            2,
+        );
+        let rows = decode(&(Arc::new(fixed.slice(1, 2)) as ArrayRef), 4).unwrap().unwrap();
+        assert_eq!(rows.values, [0., 0., 0., 1., 0., 1., 1., 0.]);
+    }
+
+    #[test]
+    fn members_without_a_column_are_named() {
+        for member in [4, -1] {
+            let error =
+                decode(&lists(vec![Some(vec![]), Some(vec![Some(1), Some(member)])]), 4).unwrap_err().to_string();
+            let start =
+                format!("o, row 1, column \"tags\": the set has the member {member}, expected 0 to 3; number the");
+            assert!(error.starts_with(&start), "{error}");
+        }
+        let reals = ListArray::from_iter_primitive::<Float32Type, _, _>([Some(vec![Some(1.0)])]);
+        assert!(decode(&(Arc::new(reals) as ArrayRef), 4).unwrap().is_none());
+    }
+
+    /// Columns of texts are for ever: models and clients depend on them.
+    #[test]
+    fn texts_have_columns_that_never_change() {
+        let columns = ["", "rust", "Zürich"].map(|text| hashed(text, 1 << 16));
+        assert_eq!(columns, [5039, 7827, 63_364]);
+        let mut builder = ListBuilder::new(StringBuilder::new());
+        builder.append_value([Some("rust"), Some("Zürich"), Some("rust")]);
+        builder.append_value([Some("")]);
+        let rows = decode(&(Arc::new(builder.finish()) as ArrayRef), 1 << 16).unwrap().unwrap();
+        let found: Vec<usize> = (0..2 << 16).filter(|at| rows.values[*at] == 1.0).collect();
+        let mut expected = vec![columns[1], columns[2]];
+        expected.sort_unstable();
+        expected.push((1 << 16) + columns[0]);
+        assert_eq!(found, expected);
+    }
+}
