@@ -27,7 +27,7 @@ pub use tree::{cut, dendrogram};
 
 use coterie_algorithms::features::Axes;
 use coterie_algorithms::hierarchical::Dendrogram;
-use coterie_algorithms::kmeans::{self, Sieve, SieveBuffers};
+use coterie_algorithms::kmeans::{self, Finder, FinderBuffers};
 use coterie_algorithms::metric::Metric;
 use coterie_model::Model;
 use coterie_model::items::ItemIndex;
@@ -51,7 +51,7 @@ pub struct Served {
     /// All that answers depend on.
     identity: String,
     /// Finds the nearest centroids without a close look at all of them.
-    sieve: Sieve,
+    finder: Finder,
     /// Length of the longest centroid, at least 1.
     longest: f64,
     items: Option<similar::Items>,
@@ -99,11 +99,11 @@ impl Served {
         let digest = coterie_model::digest(&model);
         let lengths = model.centroids.values().chunks_exact(model.dimension()).map(length);
         let longest = lengths.fold(1.0, f64::max);
-        let sieve = Sieve::new(&model.centroids);
+        let finder = Finder::new(&model.centroids);
         let shares = Shares::new(model.n_clusters(), Instant::now());
         let (tree, axes) = (OnceLock::new(), OnceLock::new());
         let identity = digest.clone();
-        let served = Self { model, digest, identity, sieve, longest, items: None, tree, axes, shares };
+        let served = Self { model, digest, identity, finder, longest, items: None, tree, axes, shares };
         if let Err(error) = served.warm_up() {
             tracing::debug!(%error, "model could not be warmed up");
         }
@@ -194,7 +194,7 @@ pub fn assign(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result
     let d = model.dimension();
     let n = features.len() / d;
     let (mut best, mut second) = (vec![0; n], vec![0; n]);
-    served.sieve.assign_two(&model.centroids, &features, &mut best, &mut second, &mut SieveBuffers::default());
+    served.finder.assign_two(&model.centroids, &features, &mut best, &mut second, &mut FinderBuffers::default());
     let answer = features.chunks_exact(d).zip(best.into_iter().zip(second)).map(|(row, (best, second))| {
         let nearest = model.metric.distance(row, model.centroids.row(best as usize));
         let (margin, confidence) = if second == u32::MAX {
