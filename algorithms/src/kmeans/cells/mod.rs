@@ -116,8 +116,7 @@ impl Cells {
     /// Even where it does not pay.
     fn forced(centroids: &Centroids, most: usize) -> Option<Self> {
         let margin = Margin::new(centroids);
-        // Not so if it is not a number.
-        if !(margin.longest < LONGEST) {
+        if margin.longest >= LONGEST {
             return None;
         }
         let (centres, cells) = form(centroids);

@@ -126,7 +126,7 @@ mod tests {
 
         #[test]
         fn differences_are_raised(lines in panels(6), less in 0usize..16, start in -2.0f32..2.0) {
-            prop_assume!(lines.iter().all(|score| score.is_finite()));
+            let lines: Vec<f32> = lines.into_iter().map(|score| score.max(-9.0)).collect();
             let raised = || {
                 let mut most = vec![start; WIDTH];
                 raise_differences(&lines, less, &mut most);
