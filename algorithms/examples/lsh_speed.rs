@@ -1,15 +1,18 @@
 //! Time to build tables, recall@10 and queries per second on clustered points, beside brute force, on one thread.
 //!
-//! `cargo run --release -p coterie-algorithms --example lsh_speed`
+//! `cargo run --release -p coterie-algorithms --example lsh_speed`; with `build` beside the time to build tables of a million rows, by all threads, beside that
+//! of one look at the rows and of hashing alone.
 #![allow(clippy::print_stdout)]
 
 use std::time::Instant;
 
 use coterie_algorithms::lsh::{
-    Effort, Family, Goal, Neighbour, Searcher, Tables, brute_force, choose, sign_families, stable_families,
+    Effort, Family, Goal, Neighbour, Searcher, SignFamily, StableFamily, Tables, brute_force, choose, sign_families,
+    stable_families,
 };
 use coterie_algorithms::metric::Metric;
 use coterie_algorithms::random::{Purpose, Stream};
+use rayon::prelude::*;
 
 const ROWS: usize = 100_000;
 const DIMENSION: usize = 128;
@@ -65,7 +68,64 @@ fn report<F: Family>(name: &str, families: &[(F, usize)], rows: &[f32], queries:
     }
 }
 
+/// Rows whose tables are built, rounds of which the best counts, and rows that are hashed together.
+const MANY: usize = 1_000_000;
+const ROUNDS: usize = 5;
+const BLOCK: usize = 1024;
+
+/// The least of so many times, in seconds.
+fn least(mut work: impl FnMut()) -> f64 {
+    let time = |_| {
+        let start = Instant::now();
+        work();
+        start.elapsed().as_secs_f64()
+    };
+    (0..ROUNDS).map(time).fold(f64::INFINITY, f64::min)
+}
+
+/// The time of a build beside what it cannot do without.
+fn build<F: Family>(name: &str, hashes: usize, family: &F, rows: &[f32]) {
+    let looking = least(|| {
+        let sum: u32 = rows.par_chunks(1 << 16).map(|rows| rows.iter().fold(0, |sum, x| sum ^ x.to_bits())).sum();
+        std::hint::black_box(sum);
+    });
+    let hashing = least(|| {
+        rows.par_chunks(BLOCK * DIMENSION).for_each_init(Vec::new, |keys, rows| {
+            keys.resize(rows.len() / DIMENSION * family.tables(), Default::default());
+            family.keys(rows, keys);
+            std::hint::black_box(&keys);
+        });
+    });
+    let building = least(|| {
+        std::hint::black_box(Tables::of_vectors(family, rows));
+    });
+    println!(
+        "{name:>8} {:>6} {hashes:>6} {looking:>8.3} {hashing:>8.3} {building:>8.3} {:>6.2}",
+        family.tables(),
+        building / (looking + hashing)
+    );
+}
+
+fn builds() {
+    let rows = blobs(0..MANY);
+    println!(
+        "{:>8} {:>6} {:>6} {:>8} {:>8} {:>8} {:>6}",
+        "family", "tables", "hashes", "look s", "hash s", "build s", "ratio"
+    );
+    for tables in [8, 16, 32] {
+        for bits in [14, 20] {
+            build("sign", bits as usize, &SignFamily::new(DIMENSION, tables, bits, SEED), &rows);
+        }
+        for hashes in [4, 8, 16] {
+            build("p-stable", hashes, &StableFamily::new(DIMENSION, tables, hashes, 8.0, SEED), &rows);
+        }
+    }
+}
+
 fn main() {
+    if std::env::args().nth(1).is_some_and(|argument| argument == "build") {
+        return builds();
+    }
     let rows = blobs(0..ROWS);
     let queries = blobs(ROWS..ROWS + QUERIES);
     let start = Instant::now();

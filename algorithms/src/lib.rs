@@ -18,7 +18,7 @@
 //! | first centroids | [`kmeans::init`]: samples, k-means++, k-means\|\| |
 //! | k-means in pieces | [`kmeans::assign`], [`kmeans::Partial`], [`kmeans::update`], [`kmeans::relocate`] |
 //! | the same for less work, by bounds | [`kmeans::Pruner`] |
-//! | labels of rows that come once, as in serving | [`kmeans::Sieve`] |
+//! | labels of rows that come once, as in serving | [`kmeans::Finder`] |
 //! | scaled or projected columns | [`features`]: standardise, min-max, unit length, PCA |
 //! | distances of sets, and the centroids nearest to one | [`jaccard`] |
 //! | a tree over clusters | [`hierarchical`]: Ward's linkage of centroids |
@@ -76,7 +76,8 @@
 //! distances is ever stored. Memory beside the data is k d numbers per thread. Later iterations skip rows whose label provably
 //! stays ([`kmeans::Pruner`]), which changes no bit of the result; the bounds for that take 8 bytes per row and at most half as
 //! much as the row itself, or 16 bytes. Rows that come once take less than half of the kernel's time where k and d are in the hundreds
-//! ([`kmeans::Sieve`]), for a byte more per number of the centroids. The silhouette takes O(n^2 d) time.
+//! ([`kmeans::Sieve`]), for a byte more per number of the centroids, and far less where centroids are very many and have structure
+//! ([`kmeans::Finder`]), for about as much memory again as they take. The silhouette takes O(n^2 d) time.
 //!
 //! # Testing
 //!

@@ -16,7 +16,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use coterie_algorithms::kmeans::{Centroids, Sieve, SieveBuffers, assign, assign_two};
+use coterie_algorithms::kmeans::{Centroids, Finder, FinderBuffers, assign, assign_two};
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -28,7 +28,7 @@ const WARM: usize = 20;
 const PIECE: usize = 256;
 
 thread_local! {
-    static BUFFERS: RefCell<SieveBuffers> = RefCell::default();
+    static BUFFERS: RefCell<FinderBuffers> = RefCell::default();
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -68,20 +68,20 @@ impl Options {
 /// How a batch is labelled.
 struct Assigner {
     centroids: Centroids,
-    sieve: Sieve,
+    finder: Finder,
     every_centroid: bool,
     one: bool,
 }
 
 impl Assigner {
     fn label(&self, rows: &[f32], best: &mut [u32], second: &mut [u32]) {
-        let Self { centroids, sieve, .. } = self;
+        let Self { centroids, finder, .. } = self;
         match (self.every_centroid, self.one) {
             (true, true) => assign(centroids, rows, best),
             (true, false) => assign_two(centroids, rows, best, second),
-            (false, true) => BUFFERS.with_borrow_mut(|buffers| sieve.assign(centroids, rows, best, buffers)),
+            (false, true) => BUFFERS.with_borrow_mut(|buffers| finder.assign(centroids, rows, best, buffers)),
             (false, false) => {
-                BUFFERS.with_borrow_mut(|buffers| sieve.assign_two(centroids, rows, best, second, buffers))
+                BUFFERS.with_borrow_mut(|buffers| finder.assign_two(centroids, rows, best, second, buffers))
             }
         }
     }
@@ -110,9 +110,9 @@ fn main() -> Result<(), Failure> {
     }
     let centroids = Centroids::new(dimension, values);
     let began = Instant::now();
-    let sieve = Sieve::new(&centroids);
+    let finder = Finder::new(&centroids);
     let prepared = began.elapsed().as_secs_f64();
-    let assigner = Assigner { centroids, sieve, every_centroid: options.every_centroid, one: options.one };
+    let assigner = Assigner { centroids, finder, every_centroid: options.every_centroid, one: options.one };
 
     let (mut best, mut second) = (vec![0; options.batch], vec![0; options.batch]);
     let mut first = 0;
@@ -136,7 +136,7 @@ fn main() -> Result<(), Failure> {
     times.sort_unstable_by(f64::total_cmp);
     let quantile = |share: f64| 1e6 * times[((times.len() - 1) as f64 * share) as usize];
 
-    // A check, not a measurement: the same labels as without the sieve.
+    // A check, not a measurement: the same labels as the kernel's.
     let sample = &rows[..n.min(4096) * dimension];
     let (mut expected, mut found) = (vec![0; n.min(4096)], vec![0; n.min(4096)]);
     assign(&assigner.centroids, sample, &mut expected);

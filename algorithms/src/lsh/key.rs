@@ -8,9 +8,6 @@ pub trait Key: Copy + Ord + Hash + Debug + Default + Send + Sync + sealed::Seale
     /// Number of bits.
     const BITS: u32;
 
-    /// The eight bits from bit `shift` on.
-    fn digit(self, shift: u32) -> usize;
-
     /// The bits from bit `shift` on.
     fn upper(self, shift: u32) -> usize;
 
@@ -32,11 +29,6 @@ macro_rules! keys {
     ($($key:ty),*) => {$(
         impl Key for $key {
             const BITS: u32 = <$key>::BITS;
-
-            #[inline]
-            fn digit(self, shift: u32) -> usize {
-                (self >> shift) as usize & 0xff
-            }
 
             #[inline]
             fn upper(self, shift: u32) -> usize {

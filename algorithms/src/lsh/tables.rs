@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::directory::Directory;
-use super::radix::sort;
+use super::radix::{Spare, sort};
 use super::{Family, Id, Key, MinHashFamily, Sets};
 
 /// Rows that are hashed together.
@@ -79,50 +79,34 @@ pub enum TablesError {
 impl<K: Key> Tables<K> {
     /// Tables of `n` rows, whose keys `hash` writes for a range of rows, row-major: rows x tables.
     ///
-    /// Rows are hashed and tables sorted in parallel; the result is the same with any number of threads. Takes
-    /// O(n x tables x bytes of a key) beside the hashing, and memory for all keys.
+    /// Rows are hashed and tables sorted in parallel; the result is the same with any number of threads. Beside the hashing takes
+    /// O(n x tables) time where keys are spread evenly or short, O(n log n x tables) at worst, and room for all keys, rows and offsets.
     ///
     /// # Panics
     /// If there are no tables, or more than 2^32 - 1 rows.
     pub fn build(n: usize, tables: usize, hash: impl Fn(Range<usize>, &mut [K]) + Sync) -> Self {
         assert!(tables > 0, "no tables");
         assert!(u32::try_from(n).is_ok(), "{n} rows: expected at most 4294967295");
-        let blocks: Vec<Vec<K>> = (0..n.div_ceil(BLOCK))
-            .into_par_iter()
-            .map(|block| {
-                let range = block * BLOCK..((block + 1) * BLOCK).min(n);
-                let mut keys = vec![K::default(); range.len() * tables];
-                hash(range, &mut keys);
-                keys
-            })
-            .collect();
-        let sorted: Vec<Table<K>> = (0..tables)
-            .into_par_iter()
-            .map(|table| {
-                let keys = blocks.iter().flat_map(|block| block.iter().skip(table).step_by(tables).copied());
-                let mut pairs = Vec::with_capacity(n);
-                pairs.extend(keys.zip(0u32..));
-                sort(&mut pairs);
-                Table::new(&pairs)
-            })
-            .collect();
-        let mut all = Self {
-            len: n,
-            starts: vec![0],
-            keys: Vec::new(),
-            offsets: Vec::new(),
-            rows: Vec::with_capacity(n * tables),
-            directories: Vec::with_capacity(tables),
-            key: PhantomData,
-        };
-        for table in sorted {
-            all.directories.push(Directory::new(&table.keys));
-            all.keys.extend(table.keys);
-            all.offsets.extend(table.offsets);
-            all.rows.extend(table.rows);
-            all.starts.push(all.keys.len() as u64);
-        }
-        all
+        let mut keys = hashed(n, tables, hash);
+        let (mut offsets, mut rows) = (vec![0; tables * (n + 1)], vec![0; tables * n]);
+        let parts =
+            split(&mut keys, n, tables).zip(split(&mut offsets, n + 1, tables)).zip(split(&mut rows, n, tables));
+        let parts: Vec<((&mut [K], &mut [u32]), &mut [u32])> = parts.collect();
+        let made = parts.into_par_iter().map_init(Spare::default, |spare, ((keys, offsets), rows)| {
+            sort(keys, rows, spare);
+            let count = gather(keys, offsets);
+            (count, Directory::new(&keys[..count]))
+        });
+        let (counts, directories): (Vec<usize>, Vec<Directory>) = made.unzip();
+        compact(&mut keys, n, &counts);
+        let ends: Vec<usize> = counts.iter().map(|count| count + 1).collect();
+        compact(&mut offsets, n + 1, &ends);
+        let mut starts = vec![0];
+        starts.extend(counts.iter().scan(0, |sum, &count| {
+            *sum += count as u64;
+            Some(*sum)
+        }));
+        Self { len: n, starts, keys, offsets, rows, directories, key: PhantomData }
     }
 
     /// Tables of vectors, row-major: n x dimension.
@@ -153,26 +137,63 @@ impl Tables<u64> {
     }
 }
 
-/// One table while it is being built.
-struct Table<K> {
-    keys: Vec<K>,
-    offsets: Vec<u32>,
-    rows: Vec<u32>,
-}
-
-impl<K: Key> Table<K> {
-    /// From pairs in order.
-    fn new(pairs: &[(K, u32)]) -> Self {
-        let (mut keys, mut offsets) = (Vec::new(), Vec::new());
-        for (place, &(key, _)) in (0u32..).zip(pairs) {
-            if keys.last() != Some(&key) {
-                keys.push(key);
-                offsets.push(place);
+/// The keys of all rows, table after table.
+fn hashed<K: Key>(n: usize, tables: usize, hash: impl Fn(Range<usize>, &mut [K]) + Sync) -> Vec<K> {
+    let mut keys = vec![K::default(); n * tables];
+    // Where the keys of each block of rows belong, a piece per table.
+    let mut blocks: Vec<Vec<&mut [K]>> = Vec::new();
+    blocks.resize_with(n.div_ceil(BLOCK), || Vec::with_capacity(tables));
+    for column in split(&mut keys, n, tables) {
+        for (pieces, piece) in blocks.iter_mut().zip(column.chunks_mut(BLOCK)) {
+            pieces.push(piece);
+        }
+    }
+    blocks.into_par_iter().enumerate().for_each_init(Vec::new, |lines, (block, pieces)| {
+        let range = block * BLOCK..((block + 1) * BLOCK).min(n);
+        lines.resize(range.len() * tables, K::default());
+        hash(range, lines);
+        for (table, piece) in pieces.into_iter().enumerate() {
+            for (place, line) in piece.iter_mut().zip(lines.chunks_exact(tables)) {
+                *place = line[table];
             }
         }
-        offsets.push(pairs.len() as u32);
-        Self { keys, offsets, rows: pairs.iter().map(|&(_, row)| row).collect() }
+    });
+    keys
+}
+
+/// So many parts of equal length.
+fn split<T>(mut values: &mut [T], length: usize, count: usize) -> impl Iterator<Item = &mut [T]> {
+    (0..count).map(move |_| {
+        let part;
+        (part, values) = std::mem::take(&mut values).split_at_mut(length);
+        part
+    })
+}
+
+/// Brings each sorted key to the front once, and writes where its bucket begins, and where the last one ends; gives the number of buckets.
+fn gather<K: Key>(keys: &mut [K], offsets: &mut [u32]) -> usize {
+    let mut count = 0;
+    for place in 0..keys.len() {
+        let key = keys[place];
+        if count == 0 || key != keys[count - 1] {
+            keys[count] = key;
+            offsets[count] = place as u32;
+            count += 1;
+        }
     }
+    offsets[count] = keys.len() as u32;
+    count
+}
+
+/// Of parts of equal length keeps the first `counts` values each, one after the other, and gives back the room of the others.
+fn compact<T: Copy>(values: &mut Vec<T>, length: usize, counts: &[usize]) {
+    let mut end = 0;
+    for (part, &count) in counts.iter().enumerate() {
+        values.copy_within(part * length..part * length + count, end);
+        end += count;
+    }
+    values.truncate(end);
+    values.shrink_to_fit();
 }
 
 impl<K: Key, S: AsRef<[u64]> + Sync, L: AsRef<[K]> + Sync, I: AsRef<[u32]> + Sync> Tables<K, S, L, I> {

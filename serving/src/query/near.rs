@@ -1,7 +1,7 @@
 //! Which centroids are near a row in feature space, by the model's metric.
 
 use coterie_algorithms::jaccard::Scan;
-use coterie_algorithms::kmeans::{self, Sieve, SieveBuffers};
+use coterie_algorithms::kmeans::{self, Finder, FinderBuffers};
 use coterie_algorithms::metric::Metric;
 use coterie_model::Model;
 
@@ -12,7 +12,7 @@ const SCAN_COST: usize = 8;
 #[derive(Debug)]
 pub(super) enum Near {
     /// Straight-line distances order them: without a close look at all.
-    Vectors(Sieve),
+    Vectors(Finder),
     /// They are shares of sets: one by one.
     Sets(Scan),
 }
@@ -21,7 +21,7 @@ impl Near {
     /// Prepares for the centroids of `model`.
     pub(super) fn new(model: &Model) -> Self {
         match model.metric {
-            Metric::Euclidean | Metric::Cosine => Self::Vectors(Sieve::new(&model.centroids)),
+            Metric::Euclidean | Metric::Cosine => Self::Vectors(Finder::new(&model.centroids)),
             Metric::Jaccard => Self::Sets(Scan::new(&model.centroids)),
         }
     }
@@ -29,8 +29,8 @@ impl Near {
     /// Of each row the nearest centroid and the second nearest, `u32::MAX` where there is only one.
     pub(super) fn assign_two(&self, model: &Model, rows: &[f32], best: &mut [u32], second: &mut [u32]) {
         match self {
-            Self::Vectors(sieve) => {
-                sieve.assign_two(&model.centroids, rows, best, second, &mut SieveBuffers::default());
+            Self::Vectors(finder) => {
+                finder.assign_two(&model.centroids, rows, best, second, &mut FinderBuffers::default());
             }
             Self::Sets(scan) => scan.assign_two(&model.centroids, rows, best, second),
         }

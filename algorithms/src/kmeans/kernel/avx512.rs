@@ -49,9 +49,6 @@ unsafe fn tile<const R: usize, const P: usize>(panels: [Panel<'_>; P], rows: *co
     sums
 }
 
-/// Panels that a lone row goes through at once: enough chains to hide the latency of the multiply-add.
-const TOGETHER: usize = 8;
-
 /// See [`super::scores`].
 #[target_feature(enable = "avx512f")]
 pub(super) fn scores(panels: &Panels, rows: &[f32], out: &mut [[f32; WIDTH]]) {
@@ -74,17 +71,23 @@ pub(super) fn scores(panels: &Panels, rows: &[f32], out: &mut [[f32; WIDTH]]) {
             continue;
         }
         for (row, out) in rows.chunks_exact(d).zip(out.chunks_exact_mut(count)) {
-            let whole = count / TOGETHER * TOGETHER;
-            for first in (0..whole).step_by(TOGETHER) {
-                // SAFETY: the row has as many numbers as the panels have columns.
-                let sums = unsafe { tile::<1, TOGETHER>(std::array::from_fn(|p| panels.get(first + p)), row.as_ptr()) };
-                store(sums, count, &mut out[first..]);
+            // Eight panels at once are enough chains to hide the latency of the multiply-add.
+            let mut first = 0;
+            macro_rules! together {
+                ($P:literal) => {
+                    while first + $P <= count {
+                        let panels = std::array::from_fn(|p| panels.get(first + p));
+                        // SAFETY: the row has as many numbers as the panels have columns.
+                        let sums = unsafe { tile::<1, $P>(panels, row.as_ptr()) };
+                        store(sums, count, &mut out[first..]);
+                        first += $P;
+                    }
+                };
             }
-            for panel in whole..count {
-                // SAFETY: as above.
-                let sums = unsafe { tile::<1, 1>([panels.get(panel)], row.as_ptr()) };
-                store(sums, count, &mut out[panel..]);
-            }
+            together!(8);
+            together!(4);
+            together!(2);
+            together!(1);
         }
     }
 }

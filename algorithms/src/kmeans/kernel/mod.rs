@@ -23,6 +23,7 @@ mod avx2;
 mod avx512;
 mod bounds;
 mod bytes;
+mod cells;
 mod codes;
 mod moments;
 #[cfg(target_arch = "aarch64")]
@@ -42,6 +43,7 @@ pub(crate) use bytes::{
     ByteCentroid, BytePanels, Factors, LIMIT_CENTROID, LIMIT_ROW, MOST_CENTROID, MOST_ROW, SEGMENT, byte_scores,
     bytes_are_fast, centre, greatest, half, quantise, reaching,
 };
+pub(crate) use cells::{Best, contend, highest, raise_differences, within_reach};
 pub(crate) use codes::{CODE_WIDTH, code_bounds, code_dots, code_product, largest_offset, offset_code};
 pub(crate) use moments::{COARSE_BITS, FINE_BITS, cross_products, squares};
 pub(crate) use pairs::{CHUNK as PAIR_CHUNK, Groups, Trials, distance_sums, trial_distances};

@@ -56,12 +56,13 @@ mod bytes;
 mod tests;
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use self::bytes::{Packed, RowBytes};
+use super::Centroids;
 use super::bounds::slack;
 use super::kernel::{self, Factors};
-use super::{Centroids, assign, assign_two};
+use super::open::{Open, whole};
+use super::patience::Patience;
 
 /// Least centroids and columns for which bytes save more than they cost.
 const LEAST: (usize, usize) = (128, 32);
@@ -74,21 +75,15 @@ const MOST: usize = 120;
 const PER_MEASURED: usize = 32;
 /// How many rows for each one that goes to the kernel make up for it.
 const PER_MISS: u32 = 3;
-/// Misses that have not been made up for, beyond which the sieve rests, and the rows for which it does.
-const MISSES: u32 = 384;
-const REST: u32 = 16_384;
 /// Rows that are collected for the kernel.
 const COLLECTED: usize = 480;
 
-/// Finds what [`assign`] and [`assign_two`] find, bit for bit, in less time where centroids and columns are many.
+/// Finds what [`assign`](super::assign) and [`assign_two`](super::assign_two) find, bit for bit, in less time where centroids and columns are many.
 #[derive(Debug)]
 pub struct Sieve {
     /// `None` where it would not pay.
     packed: Option<Packed>,
-    /// Rows that went to the kernel, less a share of those that did not.
-    misses: AtomicU32,
-    /// Rows to come that are not worth trying.
-    rest: AtomicU32,
+    patience: Patience,
 }
 
 /// Memory that is used again from block to block.
@@ -104,10 +99,8 @@ pub struct SieveBuffers {
     /// What is known of them then.
     candidates: Vec<Option<Candidates>>,
     search: Search,
-    /// Rows for the kernel: positions, numbers and labels.
-    open: Vec<u32>,
-    values: Vec<f32>,
-    labels: [Vec<u32>; 2],
+    /// Rows for the kernel.
+    open: Open,
 }
 
 /// Centroids that may be the nearest of a row.
@@ -138,10 +131,10 @@ impl Sieve {
     }
 
     fn with(packed: Option<Packed>) -> Self {
-        Self { packed, misses: AtomicU32::new(0), rest: AtomicU32::new(0) }
+        Self { packed, patience: Patience::default() }
     }
 
-    /// Labels each row with its nearest centroid, as [`assign`] does. `centroids` are those that the sieve was made for.
+    /// Labels each row with its nearest centroid, as [`assign`](super::assign) does. `centroids` are those that the sieve was made for.
     ///
     /// # Panics
     /// If the shapes do not agree.
@@ -149,7 +142,7 @@ impl Sieve {
         self.find::<1>(centroids, rows, labels, &mut [], buffers);
     }
 
-    /// Finds the two nearest centroids of each row, as [`assign_two`] does. `centroids` are those that the sieve was made for.
+    /// Finds the two nearest centroids of each row, as [`assign_two`](super::assign_two) does. `centroids` are those that the sieve was made for.
     ///
     /// # Panics
     /// If the shapes do not agree.
@@ -183,71 +176,28 @@ impl Sieve {
         let mut first = 0;
         while first < best.len() {
             let left = best.len() - first;
-            let rest = self.rest.load(Ordering::Relaxed);
+            let rest = self.patience.rest();
             let count = if rest > 0 { left.min(rest as usize) } else { left.min(block) };
             let places = first..first + count;
             let rows_here = &rows[first * d..][..count * d];
             let second_here = if WANTED == 2 { &mut second[places.clone()] } else { &mut [] };
             if rest > 0 {
                 whole::<WANTED>(centroids, rows_here, &mut best[places], second_here);
-                self.rest.store(rest - count as u32, Ordering::Relaxed);
+                self.patience.rested(rest, count as u32);
             } else {
                 let before = buffers.open.len();
                 packed.sift::<WANTED>(centroids, rows_here, first, &mut best[places], second_here, buffers);
-                self.learn(count - (buffers.open.len() - before), buffers.open.len() - before);
+                let missed = buffers.open.len() - before;
+                self.patience.learn((count - missed) as u32, PER_MISS * missed as u32);
             }
             first += count;
             if buffers.open.len() >= COLLECTED || first == best.len() {
-                close::<WANTED>(centroids, rows, best, second, buffers);
+                buffers.open.close(d, rows, best, second, |rows, best, second| {
+                    whole::<WANTED>(centroids, rows, best, second);
+                });
             }
         }
     }
-
-    /// Takes note of how many rows were decided and how many were not.
-    fn learn(&self, decided: usize, missed: usize) {
-        // Other threads may do the same at the same time: what gets lost does not matter.
-        let misses = self.misses.load(Ordering::Relaxed).saturating_add(PER_MISS * missed as u32);
-        let misses = misses.saturating_sub(decided as u32);
-        if misses > MISSES {
-            self.rest.store(REST, Ordering::Relaxed);
-        }
-        self.misses.store(if misses > MISSES { 0 } else { misses }, Ordering::Relaxed);
-    }
-}
-
-/// Looks at all centroids of contiguous rows.
-fn whole<const WANTED: usize>(centroids: &Centroids, rows: &[f32], best: &mut [u32], second: &mut [u32]) {
-    if WANTED == 1 {
-        assign(centroids, rows, best);
-    } else {
-        assign_two(centroids, rows, best, second);
-    }
-}
-
-/// Looks at all centroids of the rows that are open, which then are not.
-fn close<const WANTED: usize>(
-    centroids: &Centroids,
-    rows: &[f32],
-    best: &mut [u32],
-    second: &mut [u32],
-    buffers: &mut SieveBuffers,
-) {
-    let d = centroids.dimension();
-    let SieveBuffers { open, values, labels: [nearest, next], .. } = buffers;
-    values.clear();
-    for &position in &*open {
-        values.extend_from_slice(&rows[position as usize * d..][..d]);
-    }
-    nearest.resize(open.len(), 0);
-    next.resize(open.len(), 0);
-    whole::<WANTED>(centroids, values, nearest, next);
-    for ((&position, &nearest), &next) in open.iter().zip(&*nearest).zip(&*next) {
-        best[position as usize] = nearest;
-        if WANTED == 2 {
-            second[position as usize] = next;
-        }
-    }
-    open.clear();
 }
 
 impl Packed {
@@ -303,7 +253,7 @@ impl Packed {
                         second[i] = nearest[1];
                     }
                 }
-                None => open.push((first + i) as u32),
+                None => open.push(first + i),
             }
         }
     }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::kmeans::naive;
+use crate::kmeans::{assign_two, naive};
 use crate::made::half_way;
 use crate::random::{Purpose, Stream};
 
@@ -170,15 +170,15 @@ fn it_rests_where_it_is_of_no_use() {
     let sieve = forced(&centroids);
     let (mut best, mut second) = (vec![0; 4000], vec![0; 4000]);
     sieve.assign_two(&centroids, &rows, &mut best, &mut second, &mut SieveBuffers::default());
-    assert!(sieve.rest.load(Ordering::Relaxed) > 0);
+    let rest = sieve.patience.rest();
+    assert!(rest > 0);
     assert!(best.iter().zip(&second).all(|(&best, &second)| best < 40 && second == best + 40));
     // Some lone rows later it tries again.
-    sieve.rest.store(2, Ordering::Relaxed);
+    sieve.patience.rested(rest, rest - 2);
     for _ in 0..3 {
         sieve.assign(&centroids, &rows[..4], &mut best[..1], &mut SieveBuffers::default());
     }
-    assert_eq!(sieve.rest.load(Ordering::Relaxed), 0);
-    assert!(sieve.misses.load(Ordering::Relaxed) > 0);
+    assert_eq!(sieve.patience.rest(), 0);
 }
 
 #[test]
