@@ -141,9 +141,9 @@ mod tests {
             check(keys.iter().map(|k| (k >> shift) as u32).collect(), &mut narrow);
             check(keys.iter().map(|k| (k >> shift) << (shift / 2) & 0xff00_0ff0).collect(), &mut wide);
             // Many keys that have their upper bits in common, some of them equal.
-            check(keys.iter().map(|k| k % few | 1 << 63).collect(), &mut wide);
-            check(keys.iter().map(|k| k % 1000 | (k % few) << 50).collect(), &mut wide);
-            check(keys.iter().map(|k| (k % 50) as u32 | u32::from(k % few == 0) << 31).collect(), &mut narrow);
+            check(keys.iter().map(|k| (k % few) | (1 << 63)).collect(), &mut wide);
+            check(keys.iter().map(|k| (k % 1000) | ((k % few) << 50)).collect(), &mut wide);
+            check(keys.iter().map(|k| (k % 50) as u32 | (u32::from(k % few == 0) << 31)).collect(), &mut narrow);
         }
     }
 

@@ -91,7 +91,7 @@ impl<K: Key> Tables<K> {
         let (mut offsets, mut rows) = (vec![0; tables * (n + 1)], vec![0; tables * n]);
         let parts =
             split(&mut keys, n, tables).zip(split(&mut offsets, n + 1, tables)).zip(split(&mut rows, n, tables));
-        let parts: Vec<((&mut [K], &mut [u32]), &mut [u32])> = parts.collect();
+        let parts: Vec<_> = parts.collect();
         let made = parts.into_par_iter().map_init(Spare::default, |spare, ((keys, offsets), rows)| {
             sort(keys, rows, spare);
             let count = gather(keys, offsets);

@@ -42,7 +42,7 @@ fn check_bounds(cells: &Cells, centroids: &Centroids, rows: &[f32]) -> f64 {
     let mut sum = 0;
     for (row, scores) in rows.chunks_exact(d).zip(scores.chunks_exact(stride)) {
         let length = naive::squared_distance(row, &vec![0.0; d]).sqrt() * (1.0 + 1e-12);
-        if !(length < LONGEST) {
+        if length.is_nan() || length >= LONGEST {
             continue;
         }
         let home = highest(scores);

@@ -75,7 +75,7 @@ pub(super) fn scores(panels: &Panels, rows: &[f32], out: &mut [[f32; WIDTH]]) {
             let mut first = 0;
             macro_rules! together {
                 ($P:literal) => {
-                    while first + $P <= count {
+                    while count - first >= $P {
                         let panels = std::array::from_fn(|p| panels.get(first + p));
                         // SAFETY: the row has as many numbers as the panels have columns.
                         let sums = unsafe { tile::<1, $P>(panels, row.as_ptr()) };
