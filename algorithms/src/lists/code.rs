@@ -111,8 +111,8 @@ impl Query {
         let most = (f64::from(i32::MAX) / (MOST * length as f64)).min(f64::from(i16::MAX)).floor();
         let step = f64::from(largest_offset(query, origin)) / most;
         let squares;
-        let left = if step < SMALLEST {
-            // Nearly the origin itself: all of it is left out.
+        let left = if step < SMALLEST || !step.is_finite() {
+            // Nearly the origin itself, or too far for a code: all of it is left out.
             (self.step, squares) = (0.0, 0.0);
             squared_distance(query, origin)
         } else {

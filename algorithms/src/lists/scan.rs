@@ -115,10 +115,11 @@ impl Scan {
         self.order.clear();
         for (id, (&bound, &error)) in (range.start as u32..).zip(self.bounds.iter().zip(errors)) {
             let reach = limit + error;
-            // Where the product overflows nothing is known, and the row is looked at.
-            if bound <= reach * reach && bound < SEEN && Some(id) != wanted.without {
-                self.order.push(id);
+            // Where something overflows nothing is known, and the row is looked at.
+            if bound > reach * reach || bound == SEEN || Some(id) == wanted.without {
+                continue;
             }
+            self.order.push(id);
         }
         for at in 0..self.order.len() {
             if let Some(later) = self.order.get(at + AHEAD..=at + AHEAD) {
@@ -128,9 +129,10 @@ impl Scan {
             let place = id as usize - range.start;
             // The limit is lower now.
             let reach = above(self.limit(wanted.m) + self.query.error) + errors[place];
-            if self.bounds[place] <= reach * reach {
-                self.take(wanted, id);
+            if self.bounds[place] > reach * reach {
+                continue;
             }
+            self.take(wanted, id);
         }
     }
 

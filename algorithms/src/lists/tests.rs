@@ -177,6 +177,21 @@ fn all_lists_are_exact_and_few_reach_the_recall() {
     assert_eq!(found, brute_force(lists.rows(), Metric::Cosine, &queries[..d], 3));
 }
 
+/// Differences beyond the range of `f32` exclude nothing.
+#[test]
+fn rows_at_the_ends_of_the_range_are_found() {
+    let d = 3;
+    let rows: Vec<f32> =
+        (0..24 * d).map(|i| if i / d % 2 == 0 { 3e38 } else { -3e38 } * (1.0 - i as f32 / 200.0)).collect();
+    let owned = ListsBuf::new(Centroids::new(d, rows[..2 * d].to_vec()), &rows);
+    let lists = owned.view();
+    let (mut searcher, mut found) = (Searcher::new(), Vec::new());
+    for query in rows.chunks_exact(d) {
+        searcher.nearest(&lists, Metric::Euclidean, query, Breadth::lists(2), 20, None, &mut found);
+        assert_eq!(found, brute_force(lists.rows(), Metric::Euclidean, query, 20));
+    }
+}
+
 #[test]
 fn what_cannot_be_sure_takes_all_lists() {
     let owned = ListsBuf::new(Centroids::new(1, vec![0.0, 9.0]), &[0.0, 1.0, 9.0]);

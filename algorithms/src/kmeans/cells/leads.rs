@@ -77,6 +77,7 @@ impl Leads {
             // Half the square of a distance is the difference of the scores of one end.
             scores.resize(stride, 0.0);
             kernel::scores(panels, centres.row(b), scores);
+            // Beyond the cells is padding, which no line takes.
             let half = |&score: &f32| f64::from(scores[b]) - f64::from(score) + error;
             let spans = scores.iter().map(|score| above((2.0 * half(score).max(0.0)).sqrt()));
             (spans.collect::<Vec<f32>>(), leads)

@@ -118,6 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "slow")]
         fn the_highest_is_found(scores in panels(5)) {
             let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let place = scores.iter().position(|&score| score == most).unwrap_or(0);
@@ -125,6 +126,7 @@ mod tests {
         }
 
         #[test]
+        #[cfg_attr(miri, ignore = "slow")]
         fn differences_are_raised(lines in panels(6), less in 0usize..16, start in -2.0f32..2.0) {
             let lines: Vec<f32> = lines.into_iter().map(|score| score.max(-9.0)).collect();
             let raised = || {
@@ -139,6 +141,7 @@ mod tests {
         }
 
         #[test]
+        #[cfg_attr(miri, ignore = "slow")]
         fn what_is_within_reach_is_found(
             (scores, tables) in panels(4).prop_flat_map(|scores| {
                 let tables = prop::collection::vec((0.0f32..2.0, -1.0f32..1.0), scores.len());
@@ -159,6 +162,7 @@ mod tests {
 
         /// In whatever order centroids come, the best two are the first by score and index.
         #[test]
+        #[cfg_attr(miri, ignore = "slow")]
         fn the_best_two_are_kept(scores in prop::collection::vec((-3i8..4).prop_map(f32::from), 1..80), split in 0usize..80, salt: u64) {
             let stream = crate::random::Stream::new(salt, crate::random::Purpose::Generate, 0);
             let mut ids: Vec<u32> = (0..scores.len() as u32).collect();
