@@ -29,6 +29,7 @@ mod key;
 mod members;
 mod minhash;
 mod nearest;
+mod parts;
 mod probes;
 mod projections;
 mod radix;
