@@ -58,8 +58,8 @@ pub struct OutOfReach {
 ///
 /// The method is trial. Some rows of the sample, chosen by `seed`, are asked for: their true neighbours in the sample are found by
 /// [`brute_force`], leaving the row itself out: of `m` neighbours among all rows a sample holds `m * sample / rows` (at least 1 is
-/// asked for), and these lie as far away as the `m` do. For each family, for 1, 2, 4, ... tables and 1, 2, 4, ... probes per table it is
-/// counted how many of them are among the candidates, and how many candidates there are. A setting will do if the lower
+/// asked for), and these lie as far away as the `m` do. For each family, for 1, 2, 4, ... tables and 1, 2, 4, ... probes per table
+/// (1 without [`Family::has_moves`]) it is counted how many of them are among the candidates, and how many candidates there are. A setting will do if the lower
 /// end of the mean recall's confidence interval (Wilson 1927; one-sided, 95 %) reaches the target. Its cost is
 ///
 /// > candidates * rows / sample + 2 probes + tables * hashes
@@ -110,7 +110,9 @@ pub fn choose<F: Family>(
     for (index, (family, _)) in families.iter().enumerate() {
         let all = Tables::of_vectors(family, sample);
         for tables in doubling(1, family.tables().min(goal.most_tables)) {
-            for probes in doubling(tables, goal.most_probes) {
+            // Without moves more probes would find the same.
+            let most_probes = if family.has_moves() { goal.most_probes } else { goal.most_probes.min(tables) };
+            for probes in doubling(tables, most_probes) {
                 let (choice, enough) = attempt(index, &all, Effort { tables, probes });
                 if choice.recall > best.recall {
                     best = choice;

@@ -27,6 +27,11 @@ pub trait Family: Sync {
     /// # Panics
     /// If the row is of another dimension or there are fewer tables.
     fn moves(&self, row: &[f32], tables: usize, moves: &mut Moves<Self::Key>);
+
+    /// Whether there are ways to neighbouring buckets; without them a query tries no bucket but its own in each table.
+    fn has_moves(&self) -> bool {
+        true
+    }
 }
 
 /// A step to a neighbouring bucket: one hash takes another value.

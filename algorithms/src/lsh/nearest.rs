@@ -1,11 +1,15 @@
 //! Looking up what is near a row.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::probes::Probes;
 use super::{Family, Key, Moves, Tables};
 use crate::kmeans::kernel::scattered_distances;
 use crate::metric::Metric;
+
+/// Rows that are measured before the nearest of them are kept, where all are looked at.
+const CHUNK: usize = 4096;
 
 /// How hard to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +180,16 @@ fn rank(
     order: &mut Vec<(f64, u32)>,
     found: &mut Vec<Neighbour>,
 ) {
+    measure(rows, metric, query, candidates, squares);
+    order.clear();
+    order.extend(squares.iter().copied().zip(candidates.iter().copied()));
+    keep(order, m);
     found.clear();
+    found.extend(order.iter().map(|&(square, id)| Neighbour::new(metric, id, square)));
+}
+
+/// Leaves in `squares` how far some rows are from the query.
+fn measure(rows: &[f32], metric: Metric, query: &[f32], candidates: &[u32], squares: &mut Vec<f64>) {
     match metric {
         Metric::Euclidean | Metric::Cosine => scattered_distances(query, rows, candidates, squares),
         Metric::Jaccard => {
@@ -185,22 +198,27 @@ fn rank(
             squares.extend(candidates.iter().map(|id| metric.square(query, row(id))));
         }
     }
-    order.clear();
-    order.extend(squares.iter().copied().zip(candidates.iter().copied()));
-    keep(order, m);
-    found.extend(order.iter().map(|&(square, id)| Neighbour::new(metric, id, square)));
+}
+
+/// What is nearer, ties by lowest id.
+fn by_distance(a: &(f64, u32), b: &(f64, u32)) -> Ordering {
+    a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
 }
 
 /// Keeps the `m` smallest, in order. O(length + m log m).
 pub(super) fn keep(order: &mut Vec<(f64, u32)>, m: usize) {
-    let by = |a: &(f64, u32), b: &(f64, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+    cut(order, m);
+    order.sort_unstable_by(by_distance);
+}
+
+/// Keeps the `m` smallest, in any order. O(length).
+fn cut(order: &mut Vec<(f64, u32)>, m: usize) {
     if m < order.len() {
         if m > 0 {
-            order.select_nth_unstable_by(m - 1, by);
+            order.select_nth_unstable_by(m - 1, by_distance);
         }
         order.truncate(m);
     }
-    order.sort_unstable_by(by);
 }
 
 /// The `m` nearest of all rows, by looking at each: what [`Searcher::nearest`] approximates. O(rows x dimension).
@@ -214,7 +232,8 @@ pub fn brute_force(rows: &[f32], metric: Metric, query: &[f32], m: usize) -> Vec
     found
 }
 
-/// As [`brute_force`], among some consecutive rows and without one of them.
+/// As [`brute_force`], among some consecutive rows and without one of them. However many rows there are, memory is taken for
+/// twice `m` and some thousand of them only.
 ///
 /// # Panics
 /// As [`brute_force`], and if there are no such rows.
@@ -228,8 +247,25 @@ pub fn nearest_of(
     found: &mut Vec<Neighbour>,
 ) {
     assert_eq!(rows.len() % query.len(), 0, "rows of another dimension");
-    let among: Vec<u32> = among.filter(|&id| Some(id) != without).collect();
-    rank(rows, metric, query, &among, m, &mut Vec::new(), &mut Vec::new(), found);
+    let mut ids = among.filter(|&id| Some(id) != without);
+    let mut chunk: Vec<u32> = Vec::new();
+    let (mut squares, mut order) = (Vec::new(), Vec::new());
+    loop {
+        chunk.clear();
+        chunk.extend(ids.by_ref().take(CHUNK));
+        if chunk.is_empty() {
+            break;
+        }
+        measure(rows, metric, query, &chunk, &mut squares);
+        order.extend(squares.iter().copied().zip(chunk.iter().copied()));
+        // So seldom that all cuts together take no longer than all chunks.
+        if order.len() > m.saturating_mul(2).saturating_add(CHUNK) {
+            cut(&mut order, m);
+        }
+    }
+    keep(&mut order, m);
+    found.clear();
+    found.extend(order.iter().map(|&(square, id)| Neighbour::new(metric, id, square)));
 }
 
 #[cfg(test)]
@@ -309,6 +345,32 @@ mod tests {
         Searcher::new().nearest(&family, &tables, &rows, Metric::Euclidean, &rows[8..12], effort, 7, &mut found);
         assert_eq!(found, brute_force(&rows, Metric::Euclidean, &rows[8..12], 7));
         assert_eq!(found[0], Neighbour { id: 2, distance: 0.0 });
+    }
+
+    #[test]
+    fn more_rows_than_a_chunk_are_ranked_as_if_at_once() {
+        let (n, d) = (3 * CHUNK + 5, 3);
+        let stream = Stream::new(8, Purpose::Generate, 0);
+        // Whole numbers, so that distances are equal often; none is negative, for Jaccard.
+        let rows: Vec<f32> = (0..n * d).map(|i| (stream.hash(i as u64) % 7) as f32).collect();
+        let query = [1.0, 3.0, 2.0];
+        let mut found = Vec::new();
+        for metric in [Metric::Euclidean, Metric::Cosine, Metric::Jaccard] {
+            for (among, without) in [(0..n as u32, None), (7..n as u32 - 9, Some(CHUNK as u32 + 7)), (5..90, Some(5))] {
+                let mut all: Vec<(f64, u32)> = among
+                    .clone()
+                    .filter(|&id| Some(id) != without)
+                    .map(|id| (metric.square(&query, &rows[id as usize * d..][..d]), id))
+                    .collect();
+                all.sort_by(|a, b| a.partial_cmp(b).unwrap());
+                let all: Vec<Neighbour> =
+                    all.into_iter().map(|(square, id)| Neighbour::new(metric, id, square)).collect();
+                for m in [0, 1, 50, CHUNK, CHUNK + 1, n, usize::MAX] {
+                    nearest_of(&rows, metric, &query, among.clone(), m, without, &mut found);
+                    assert_eq!(found, all[..m.min(all.len())], "{metric:?}, {among:?}, {m}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -17,8 +17,9 @@ use memmap2::Mmap;
 /// Most tables that are built, and most buckets that a query tries.
 const MOST_TABLES: usize = 16;
 const MOST_PROBES: usize = 4096;
-/// Rows on which the parameters are tried.
+/// Rows on which the parameters are tried, and most bytes of them.
 const SAMPLE: usize = 20_000;
+const SAMPLE_BYTES: usize = 256 << 20;
 /// Rows of the sample that are asked for.
 const QUERIES: usize = 200;
 /// Items below which no tables are built: looking at all of them is faster, and a trial says nothing.
@@ -113,11 +114,8 @@ pub(super) fn build(
         }
         Metric::Jaccard => {
             let families = set_families(dimension, MOST_TABLES, seed);
-            // Beside its own there is no bucket for a set to try in a table.
-            let goal = Goal { most_probes: MOST_TABLES, ..goal };
             let (family, effort, recall) = chosen(&families, &sample, metric, goal, seed);
             let hashes = families[family].0.hashes();
-            let effort = Effort { probes: effort.tables, ..effort };
             let family = SetFamily::new(dimension, effort.tables, hashes, seed);
             store(file, room, &Tables::of_vectors(&family, rows), Hashing::MinHash { hashes }, effort, (recall, seed))
         }
@@ -135,8 +133,14 @@ pub(super) fn build(
 /// Rows spread evenly over all, which lie in order of their clusters.
 fn sample(rows: &[f32], dimension: usize) -> Vec<f32> {
     let n = rows.len() / dimension;
-    let count = n.min(SAMPLE);
+    let count = sampled(n, dimension);
     (0..count).flat_map(|i| rows[i * n / count * dimension..][..dimension].iter().copied()).collect()
+}
+
+/// Rows of a sample of `n`: of wide ones fewer, but enough for a trial.
+fn sampled(n: usize, dimension: usize) -> usize {
+    let room = SAMPLE_BYTES / size_of::<f32>() / dimension.max(1);
+    n.min(SAMPLE).min(room.max(FEWEST as usize))
 }
 
 fn chosen<F: Family>(
@@ -254,4 +258,19 @@ impl ItemTables {
 pub(super) fn column<T: bytemuck::AnyBitPattern>(map: &Arc<Mmap>, range: &Range<u64>) -> Result<Column<T>, String> {
     let bytes = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
     bytes.and_then(|(start, end)| Column::new(map, start..end)).ok_or_else(|| "an array lies beyond its end".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_wide_rows_are_bounded_by_their_bytes() {
+        assert_eq!(sampled(500, 8), 500);
+        assert_eq!(sampled(1 << 30, 8), SAMPLE);
+        assert_eq!(sampled(1 << 30, 65_536), 1024);
+        assert_eq!(sampled(1 << 30, 1 << 30), 100);
+        let rows: Vec<f32> = (0..60u8).map(f32::from).collect();
+        assert_eq!(sample(&rows, 3), rows);
+    }
 }

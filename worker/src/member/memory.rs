@@ -1,6 +1,8 @@
 //! Coordinator and worker of one pod share its memory limit.
 
-use coterie_crds::resolved::{Algorithm, FeatureStep, ResolvedJob};
+use coterie_crds::resolved::{Algorithm, FeatureStep, ResolvedJob, Sets};
+
+use crate::training::evaluation::sample_rows;
 
 /// Least memory for a coordinator.
 const LEAST: u64 = 64 << 20;
@@ -26,16 +28,19 @@ fn needed(job: &ResolvedJob) -> u64 {
         Algorithm::KMeans(parameters) => (parameters.clusters, 0),
         Algorithm::Lsh(parameters) => (parameters.max_clusters, BUCKETS),
     };
-    let source = match job.source.columns.features.len() as u64 {
-        0 => DIMENSION,
-        named => named,
+    let columns = &job.source.columns;
+    let source = match (&columns.sets, columns.features.len()) {
+        (Some(Sets::Lists { size, .. }), _) => *size as u64,
+        (Some(Sets::Dense) | None, 0) => DIMENSION,
+        (Some(Sets::Dense) | None, named) => named as u64,
     };
     let dimension = job.features.iter().fold(source, |dimension, step| match step {
         FeatureStep::Pca { components } => dimension.min(*components as u64),
         FeatureStep::Standardize | FeatureStep::MinMax | FeatureStep::L2Normalize => dimension,
     });
     let centroids = (clusters as u64).saturating_mul(dimension).saturating_mul(PER_NUMBER);
-    let sample = (job.evaluation.sample_size as u64).saturating_mul(dimension).saturating_mul(PER_SAMPLED);
+    let rows = sample_rows(job.evaluation.sample_size, usize::try_from(dimension).unwrap_or(usize::MAX));
+    let sample = (rows as u64).saturating_mul(dimension).saturating_mul(PER_SAMPLED);
     LEAST.saturating_add(more).saturating_add(centroids).saturating_add(sample)
 }
 
@@ -60,5 +65,17 @@ mod tests {
         assert_eq!(beside_coordinator(4 << 30, &large), (4 << 30) - (64 << 20) - 10_000 * 512 * 48 - 1_000 * 512 * 8);
         // However little there is, the worker has half of it.
         assert_eq!(beside_coordinator(100 << 20, &large), 50 << 20);
+    }
+
+    #[test]
+    fn sets_are_as_wide_as_they_have_possible_members() {
+        let mut job = job("{vector: v}", 10, 20_000);
+        let needed = |job: &ResolvedJob| (8_u64 << 30) - beside_coordinator(8 << 30, job);
+        job.source.columns.vector = None;
+        job.source.columns.sets = Some(Sets::Lists { column: "tags".to_owned(), size: 1_000 });
+        assert_eq!(needed(&job), (64 << 20) + 10 * 1_000 * 48 + 20_000 * 1_000 * 8);
+        // Of so wide rows fewer are sampled.
+        job.source.columns.sets = Some(Sets::Lists { column: "tags".to_owned(), size: 65_536 });
+        assert_eq!(needed(&job), (64 << 20) + 10 * 65_536 * 48 + 1_024 * 65_536 * 8);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A split's objects depend on the split and the model only, so a split that is processed twice writes the same bytes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::{
     array::{ArrayRef, BooleanArray, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray},
@@ -47,10 +47,50 @@ pub struct RowSink {
     pub metric: Metric,
 }
 
+/// The clusters that rows belong to.
+#[derive(Debug)]
+pub struct Clusters<'a> {
+    centroids: &'a Centroids,
+    labels: &'a Labels,
+    /// What finds the nearest centroid of a set, made when the first is asked for.
+    scan: OnceLock<Scan>,
+}
+
 /// Name of a split's object.
 #[must_use]
 pub fn part_name(split: u32) -> String {
     format!("part-{split:05}.parquet")
+}
+
+impl<'a> Clusters<'a> {
+    /// The clusters of a run.
+    #[must_use]
+    pub fn new(centroids: &'a Centroids, labels: &'a Labels) -> Self {
+        Self { centroids, labels, scan: OnceLock::new() }
+    }
+
+    /// The cluster that each row is measured against: its own. Noise belongs to none; how far it is from the nearest one is
+    /// worth knowing all the same.
+    fn measured(&self, metric: Metric, rows: &[f32], labels: &[u32]) -> Vec<u32> {
+        let (centroids, mut measured) = (self.centroids, labels.to_vec());
+        if !labels.contains(&NOISE) {
+            return measured;
+        }
+        let d = centroids.dimension();
+        let alone = rows.chunks_exact(d).zip(labels).filter(|(_, label)| **label == NOISE);
+        let alone: Vec<f32> = alone.flat_map(|(row, _)| row).copied().collect();
+        let mut nearest = vec![0; alone.len() / d];
+        match metric {
+            Metric::Euclidean | Metric::Cosine => assign(centroids, &alone, &mut nearest),
+            Metric::Jaccard => {
+                self.scan.get_or_init(|| Scan::new(centroids)).assign(centroids, &alone, &mut nearest);
+            }
+        }
+        for (label, nearest) in measured.iter_mut().filter(|label| **label == NOISE).zip(nearest) {
+            *label = nearest;
+        }
+        measured
+    }
 }
 
 impl RowSink {
@@ -64,9 +104,10 @@ impl RowSink {
         split: u32,
         offset: u64,
         pipeline: &Pipeline,
-        (centroids, labels): (&Centroids, &Labels),
+        clusters: &Clusters<'_>,
         wanted: Wanted,
     ) -> Result<Published, RunError> {
+        let Clusters { centroids, labels, .. } = *clusters;
         let mut published = Published::default();
         let mut writer: Option<AsyncArrowWriter<BufWriter>> = None;
         let mut part: Option<PartWriter> = None;
@@ -103,7 +144,7 @@ impl RowSink {
                 written.map_err(|error| self.items_failed(&error))?;
             }
             if assignments {
-                let batch = self.batch(ids, &transformed, &found, centroids)?;
+                let batch = self.batch(ids, &transformed, &found, clusters)?;
                 let open = match &mut writer {
                     Some(open) => open,
                     None => writer.insert(self.open(split, &batch)?),
@@ -146,20 +187,12 @@ impl RowSink {
         ids: ArrayRef,
         rows: &[f32],
         labels: &[u32],
-        centroids: &Centroids,
+        clusters: &Clusters<'_>,
     ) -> Result<RecordBatch, RunError> {
-        // Noise belongs to no cluster; how far it is from the nearest one is worth knowing all the same.
-        let mut nearest = labels.to_vec();
-        if labels.contains(&NOISE) {
-            match self.metric {
-                Metric::Euclidean | Metric::Cosine => assign(centroids, rows, &mut nearest),
-                Metric::Jaccard => Scan::new(centroids).assign(centroids, rows, &mut nearest),
-            }
-        }
-        let measured =
-            labels.iter().zip(&nearest).map(|(label, nearest)| if *label == NOISE { nearest } else { label });
+        let centroids = clusters.centroids;
+        let measured = clusters.measured(self.metric, rows, labels);
         let distances = rows.chunks_exact(centroids.dimension()).zip(measured).map(|(row, label)| {
-            let squared = self.metric.square(row, centroids.row(*label as usize));
+            let squared = self.metric.square(row, centroids.row(label as usize));
             match self.metric {
                 Metric::Euclidean | Metric::Jaccard => squared.sqrt() as f32,
                 // Of unit vectors: |a - b|^2 = 2 (1 - cos).
@@ -207,5 +240,23 @@ fn identifiers(block: &Block, ordinal: u64) -> ArrayRef {
         Some(Ids::Int(ids)) => Arc::new(Int64Array::from(ids.clone())),
         Some(Ids::Text(ids)) => Arc::new(StringArray::from_iter_values(ids)),
         None => Arc::new(Int64Array::from_iter_values((ordinal..).take(block.rows).map(|row| row as i64))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_measured_against_the_nearest_cluster_and_other_rows_against_their_own() {
+        let centroids = Centroids::new(2, vec![0.0, 0.9, 0.9, 0.0, 0.9, 0.9]);
+        let rows = [1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0];
+        let clusters = Clusters::new(&centroids, &Labels::Nearest);
+        for metric in [Metric::Euclidean, Metric::Jaccard] {
+            // As if each row were asked for alone.
+            assert_eq!(clusters.measured(metric, &rows, &[0, NOISE, NOISE, 2, NOISE]), [0, 0, 2, 2, 1]);
+            assert_eq!(clusters.measured(metric, &rows, &[NOISE; 5]), [2, 0, 2, 1, 1]);
+            assert_eq!(clusters.measured(metric, &rows, &[1, 1, 0, 2, 1]), [1, 1, 0, 2, 1]);
+        }
     }
 }

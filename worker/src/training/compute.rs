@@ -13,7 +13,7 @@ use crate::{
     kmeans::{self, lloyd::Lloyd},
     lsh,
     machine::Merge,
-    publish::rows::RowSink,
+    publish::rows::{Clusters, RowSink},
     shard::store::{Seen, SplitStore},
 };
 
@@ -165,11 +165,11 @@ async fn publish(
     wanted: Wanted,
 ) -> Result<Partial, RunError> {
     let centroids = Centroids::new(context.pipeline.output_dimension(), centroids.to_vec());
+    let clusters = Clusters::new(&centroids, labels);
     let mut published = Published::default();
     for split in splits {
         let offset = SplitStore::offset(context, *split);
-        published
-            .merge(sink.split(store.reader(), *split, offset, &context.pipeline, (&centroids, labels), wanted).await?);
+        published.merge(sink.split(store.reader(), *split, offset, &context.pipeline, &clusters, wanted).await?);
         check_classes(&published.contingency)?;
         store.count_bytes();
     }

@@ -15,6 +15,16 @@ pub const EXEMPLARS: usize = 3;
 /// Most clusters whose distances are counted by size: some hundred bytes each, sent to the coordinator.
 const SPREADS: usize = 1 << 16;
 
+/// Most bytes of sampled rows.
+const SAMPLED: usize = 256 << 20;
+
+/// Rows of the sample where `asked` are asked for: no more than there is room for. Depends on nothing else, so that the same
+/// rows are sampled however the run goes.
+#[must_use]
+pub fn sample_rows(asked: usize, dimension: usize) -> usize {
+    asked.min((SAMPLED / size_of::<f32>() / dimension.max(1)).max(1))
+}
+
 /// Statistics of one cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClusterTally {
@@ -145,5 +155,18 @@ impl ClusterTally {
         let at = self.exemplars.partition_point(|have| *have < key);
         self.exemplars.insert(at, key);
         self.exemplars.truncate(EXEMPLARS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_wide_rows_are_bounded_by_their_bytes() {
+        assert_eq!(sample_rows(20_000, 3_000), 20_000);
+        assert_eq!(sample_rows(20_000, 65_536), 1024);
+        assert_eq!(sample_rows(1_000, 65_536), 1_000);
+        assert_eq!((sample_rows(0, 65_536), sample_rows(5, usize::MAX)), (0, 1));
     }
 }

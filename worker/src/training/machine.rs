@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     algorithm_metric,
-    evaluation::Evaluation,
+    evaluation::{Evaluation, sample_rows},
     fitting::{Fit, Fitting, Found},
     preparation::Preparation,
     step::{Partial, Published, Step, Wanted},
@@ -146,7 +146,7 @@ impl Machine for TrainingMachine {
                 labels: labels(),
                 metric: algorithm_metric(self.job.metric),
                 seed: self.job.seed,
-                sample: self.job.evaluation.sample_size,
+                sample: sample_rows(self.job.evaluation.sample_size, self.rows.pipeline.output_dimension()),
             }),
             Stage::Publish => Some(Step::Publish {
                 context: context(),

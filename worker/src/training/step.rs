@@ -67,7 +67,7 @@ pub enum Step {
         metric: Metric,
         /// Seed of the run.
         seed: u64,
-        /// Rows in the sample.
+        /// Rows in the sample; see [`sample_rows`](super::evaluation::sample_rows).
         sample: usize,
     },
     /// Read the source again for what was not kept: identifiers (written with the labels) and known classes (counted).
