@@ -2,7 +2,7 @@
 
 use coterie_crds::resolved::{Columns, InvalidRows, Sets};
 
-use crate::{DataError, limits};
+use crate::{DataError, limits, sets};
 
 /// What a column holds, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Layout {
     }
 }
 
-fn refuse(object: &str, problem: String, remedy: impl Into<String>) -> DataError {
+pub(crate) fn refuse(object: &str, problem: String, remedy: impl Into<String>) -> DataError {
     DataError::Schema { object: object.to_owned(), problem, remedy: remedy.into() }
 }
 
@@ -133,7 +133,7 @@ fn listing(table: &[Column]) -> String {
     if more > 0 { format!("{} and {more} more", names.join(", ")) } else { names.join(", ") }
 }
 
-fn find<'a>(object: &str, table: &'a [Column], name: &str, setting: &str) -> Result<&'a Column, DataError> {
+pub(crate) fn find<'a>(object: &str, table: &'a [Column], name: &str, setting: &str) -> Result<&'a Column, DataError> {
     let mut found = table.iter().filter(|column| column.name == name);
     match (found.next(), found.next()) {
         (Some(column), None) => Ok(column),
@@ -182,19 +182,9 @@ pub(crate) fn select(object: &str, table: &[Column], columns: &Columns) -> Resul
             ));
         }
     }
-    if let Some(Sets::Lists { column: name, size }) = &columns.sets {
-        let column = find(object, table, name, "source.columns.set.column")?;
-        if !matches!(column.kind, Kind::List(_) | Kind::Texts) {
-            return Err(refuse(
-                object,
-                format!(
-                    "column {name:?} holds {}, but source.columns.set needs lists of integers or of text",
-                    column.type_name
-                ),
-                "name a list column there, or leave set out if the columns of the data are zeros and ones",
-            ));
-        }
-        return Ok(Selection { vector: Some(name.clone()), features: Vec::new(), width: Some(*size), id });
+    if let Some(Sets::Lists { column, size }) = &columns.sets {
+        let name = sets::column(object, table, column)?;
+        return Ok(Selection { vector: Some(name), features: Vec::new(), width: Some(*size), id });
     }
     if let Some(name) = &columns.vector {
         let column = find(object, table, name, "source.columns.vector")?;

@@ -3,16 +3,37 @@
 use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, LargeStringArray, OffsetSizeTrait, PrimitiveArray};
+use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Int64Type, UInt64Type};
 
 use crate::DataError;
 use crate::arrow_rows::{Where, null_rows};
+use crate::columns::{Column, Kind, find, refuse};
 use crate::rows::{Rows, row_error};
 
 /// The remedy for members that have no column.
 const OUTSIDE: &str = "number the members from 0 on and make source.columns.set.size greater than the greatest of them, or write them as text, \
                        which is hashed";
+
+/// The list column that holds the sets.
+///
+/// # Errors
+/// When there is none of this name, or it holds something else than lists.
+pub(crate) fn column(object: &str, table: &[Column], name: &str) -> Result<String, DataError> {
+    let column = find(object, table, name, "source.columns.set.column")?;
+    if matches!(column.kind, Kind::List(_) | Kind::Texts) {
+        return Ok(name.to_owned());
+    }
+    Err(refuse(
+        object,
+        format!(
+            "column {name:?} holds {}, but source.columns.set needs lists of integers or of text",
+            column.type_name
+        ),
+        "name a list column there, or leave set out if the columns of the data are zeros and ones",
+    ))
+}
 
 /// Writes the sets of a list column into rows of `size` columns; false when the lists hold neither integers nor text.
 ///
@@ -23,14 +44,14 @@ pub(crate) fn fill(array: &ArrayRef, size: usize, rows: &mut Rows, place: &Where
     let Some(members) = Members::of(&items) else { return Ok(false) };
     rows.values.fill(0.0);
     for (row, list) in lists.into_iter().enumerate().filter(|(row, _)| array.is_valid(*row)) {
-        for at in list.clone().filter(|at| items.is_valid(*at)) {
+        for at in list.clone().filter(|at| !members.is_null(*at)) {
             let column = members.column(at, size).map_err(|member| {
                 let problem = format!("the set has the member {member}, expected 0 to {}", size.saturating_sub(1));
                 row_error(place.object, (place.row)(row), place.column.to_owned(), problem, OUTSIDE)
             })?;
             rows.values[row * size + column] = 1.0;
         }
-        if items.null_count() > 0 && list.into_iter().any(|at| items.is_null(at)) {
+        if members.nulls().is_some() && list.into_iter().any(|at| members.is_null(at)) {
             void(row, size, rows);
         }
     }
@@ -86,6 +107,19 @@ impl Members {
             }
             _ => None,
         }
+    }
+
+    /// Which members are null, the texts of a dictionary included.
+    fn nulls(&self) -> Option<&NullBuffer> {
+        match self {
+            Self::Signed(items) => items.nulls(),
+            Self::Unsigned(items) => items.nulls(),
+            Self::Text(items) => items.nulls(),
+        }
+    }
+
+    fn is_null(&self, at: usize) -> bool {
+        self.nulls().is_some_and(|nulls| nulls.is_null(at))
     }
 
     /// The column of a member; an integer outside of 0..size as it is written.

@@ -5,8 +5,12 @@ mod support;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, Int64Array, LargeListArray, ListArray, RecordBatch, StringArray};
-use arrow::datatypes::{Float32Type, Int8Type, Int64Type, UInt64Type};
+use arrow::array::{
+    ArrayRef, DictionaryArray, Float32Array, Int8Array, Int64Array, LargeListArray, ListArray, ListBuilder,
+    RecordBatch, StringArray, StringBuilder, StringDictionaryBuilder,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Float32Type, Int8Type, Int64Type, UInt64Type};
 use coterie_crds::resolved::{InvalidRows, Sets, Source};
 use coterie_data::ErrorClass;
 use parquet::basic::Compression;
@@ -74,6 +78,37 @@ async fn the_same_sets_in_every_form() {
     assert_eq!(read(&csv.source(named)).await.unwrap().values, values());
     let npy = Files::new(&[("a.npy", npy(&table(), "<f4", false, 1))]);
     assert_eq!(read(&npy.source(dense)).await.unwrap().values, values());
+}
+
+/// Lists of text may repeat the numbers of texts that are written once.
+#[tokio::test]
+async fn texts_are_the_same_by_a_dictionary() {
+    let mut plain = ListBuilder::new(StringBuilder::new());
+    let mut numbered = ListBuilder::new(StringDictionaryBuilder::<Int8Type>::new());
+    for row in ROWS {
+        for member in members(row) {
+            plain.values().append_value(format!("tag {member}"));
+            numbered.values().append_value(format!("tag {member}"));
+        }
+        plain.append(true);
+        numbered.append(true);
+    }
+    let (plain, numbered) = (plain.finish(), numbered.finish());
+    let expected = read(&Files::new(&[("a.parquet", parquet_of(plain))]).source(sets)).await.unwrap().values;
+    assert!(expected.contains(&1.0));
+    for (name, bytes) in
+        [("a.parquet", parquet_of(numbered.clone())), ("a.arrow", arrow(&batch(Arc::new(numbered.clone())), 4, None))]
+    {
+        assert_eq!(read(&Files::new(&[(name, bytes)]).source(sets)).await.unwrap().values, expected, "{name}");
+    }
+
+    // A text of the dictionary that is null is no member.
+    let texts = StringArray::from(vec![Some("tag 1"), None]);
+    let members = DictionaryArray::<Int8Type>::new(Int8Array::from(vec![0, 1]), Arc::new(texts));
+    let item = Field::new_list_field(DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8)), true);
+    let tags = ListArray::new(Arc::new(item), OffsetBuffer::from_lengths([1, 1]), Arc::new(members), None);
+    let files = Files::new(&[("a.arrow", arrow(&batch(Arc::new(tags)), 4, None))]);
+    assert!(files.fails(ErrorClass::Data, sets).await.contains("has a member that is null"));
 }
 
 #[tokio::test]

@@ -170,7 +170,7 @@ pub(crate) fn batches<'a>(
         .filter(|(_, field)| wanted.contains(&field.name().as_str()))
         .map(|(at, _)| at)
         .collect();
-    let needs_dictionaries = projection.iter().any(|at| matches!(fields[*at].data_type(), DataType::Dictionary(..)));
+    let needs_dictionaries = projection.iter().any(|at| has_dictionary(fields[*at].data_type()));
     let mut decoder = FileDecoder::new(Arc::clone(&header.schema), header.version);
     if needs_dictionaries {
         for (index, block) in header.dictionaries.iter().enumerate() {
@@ -193,6 +193,17 @@ pub(crate) fn batches<'a>(
     };
     batches.begin();
     Ok(batches)
+}
+
+/// Whether a column is encoded by a dictionary, or what its lists hold is.
+fn has_dictionary(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(..) => true,
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            has_dictionary(item.data_type())
+        }
+        _ => false,
+    }
 }
 
 impl Batches<'_> {
