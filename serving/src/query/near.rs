@@ -12,7 +12,7 @@ const SCAN_COST: usize = 8;
 #[derive(Debug)]
 pub(super) enum Near {
     /// Straight-line distances order them: without a close look at all.
-    Vectors(Finder),
+    Vectors(Box<Finder>),
     /// They are shares of sets: one by one.
     Sets(Scan),
 }
@@ -21,7 +21,7 @@ impl Near {
     /// Prepares for the centroids of `model`.
     pub(super) fn new(model: &Model) -> Self {
         match model.metric {
-            Metric::Euclidean | Metric::Cosine => Self::Vectors(Finder::new(&model.centroids)),
+            Metric::Euclidean | Metric::Cosine => Self::Vectors(Box::new(Finder::new(&model.centroids))),
             Metric::Jaccard => Self::Sets(Scan::new(&model.centroids)),
         }
     }
