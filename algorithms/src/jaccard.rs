@@ -4,7 +4,7 @@
 //! between 0 and 1 as well. Straight-line distances say nothing about them: here all centroids are looked at, in the columns
 //! of the row's members only.
 
-use crate::kmeans::Centroids;
+use crate::kmeans::{Centroids, keep_nearest};
 use crate::lanes;
 
 /// The weighted Jaccard distance of two rows without negative values, 1 - sum(min) / sum(max); 0 for two rows of zeros.
@@ -78,14 +78,7 @@ impl Scan {
     /// If `row` is of another dimension, or there are not as many centroids as this was made of.
     pub fn nearest(&self, centroids: &Centroids, row: &[f32], count: usize) -> Vec<(u32, f64)> {
         let mut all: Vec<(u32, f64)> = (0..).zip(self.distances(centroids, row)).collect();
-        let order = |a: &(u32, f64), b: &(u32, f64)| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
-        if count < all.len() {
-            if count > 0 {
-                all.select_nth_unstable_by(count - 1, order);
-            }
-            all.truncate(count);
-        }
-        all.sort_unstable_by(order);
+        keep_nearest(&mut all, count);
         all
     }
 

@@ -36,6 +36,7 @@ pub use bounds::{PruneBuffers, Pruner, RowBounds};
 pub use centroids::Centroids;
 pub use delta::Delta;
 pub use finder::{Finder, FinderBuffers};
+pub(crate) use nearest::keep_nearest;
 pub use nearest::nearest;
 pub use partial::{Partial, inertia_of};
 pub use relocate::{Far, Farthest, relocate};

@@ -20,6 +20,12 @@ pub fn nearest(centroids: &Centroids, row: &[f32], count: usize) -> Vec<(u32, f6
     let among = possible.unwrap_or_else(|| (0..k as u32).collect());
     let mut all: Vec<(u32, f64)> =
         among.into_iter().map(|i| (i, squared_distance(row, centroids.row(i as usize)))).collect();
+    keep_nearest(&mut all, count);
+    all
+}
+
+/// Keeps the `count` nearest, ordered by (distance, index). O(length + count log count).
+pub(crate) fn keep_nearest(all: &mut Vec<(u32, f64)>, count: usize) {
     let order = |a: &(u32, f64), b: &(u32, f64)| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
     if count < all.len() {
         if count > 0 {
@@ -28,7 +34,6 @@ pub fn nearest(centroids: &Centroids, row: &[f32], count: usize) -> Vec<(u32, f6
         all.truncate(count);
     }
     all.sort_unstable_by(order);
-    all
 }
 
 /// The centroids that may be among the `count` nearest, by the kernel's scores, which are four times as fast as distances; `None` where
