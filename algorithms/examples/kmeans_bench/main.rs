@@ -9,9 +9,10 @@
 #![allow(clippy::print_stdout)]
 
 mod npy;
-mod passes;
+
 mod start;
 mod steps;
+mod sums;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -20,8 +21,8 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Instant;
 
-use coterie_algorithms::kmeans::Partial;
 use coterie_algorithms::kmeans::local::{Params, lloyd_with};
+use coterie_algorithms::kmeans::{Partial, centring};
 use coterie_algorithms::metric::Metric;
 use serde_json::{Map, Value, json};
 
@@ -70,12 +71,12 @@ fn main() -> Result<(), Failure> {
     let data_rss = usage::memory("VmRSS");
     let (machine_before, own_before) = (usage::machine_cpu(), usage::own_cpu());
     let began = Instant::now();
-    let means = passes::means(&points, dimension);
-    passes::shift(&mut points, &means, -1.0);
+    let means = centring::means(&points, dimension);
+    centring::subtract(&mut points, &means);
     let prepared = began.elapsed().as_secs_f64();
     let initial = match (initial, options.0.get("start").map(String::as_str)) {
         (Some(mut initial), _) => {
-            passes::shift(&mut initial, &means, -1.0);
+            centring::subtract(&mut initial, &means);
             initial
         }
         (None, None | Some("plus-plus")) => start::plus_plus(&points, dimension, k),
@@ -113,7 +114,7 @@ fn main() -> Result<(), Failure> {
         line.insert(name.to_owned(), value);
     }
     if !pruning {
-        tell_reduction(&passes::sums(&points, dimension, k, &fit.labels), &mut line)?;
+        tell_reduction(&sums::of_rows(&points, dimension, k, &fit.labels), &mut line)?;
     }
     if let (Some(folder), Some(first)) = (options.path("steps"), first) {
         steps::write(folder, &points, &means, first, &fit)?;
@@ -122,7 +123,7 @@ fn main() -> Result<(), Failure> {
         npy::write_labels(path, &fit.labels)?;
     }
     let mut centroids = fit.centroids;
-    passes::shift(&mut centroids, &means, 1.0);
+    centring::add(&mut centroids, &means);
     if let Some(path) = options.path("centroids") {
         npy::write_rows(path, &centroids, dimension)?;
     }

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use coterie_algorithms::kmeans::centring;
 use coterie_algorithms::kmeans::local::{Fit, Params, lloyd_with};
 
-use super::{Failure, npy, passes};
+use super::{Failure, npy};
 
 /// Writes `N.centroids.npy` and `N.labels.npy`, the labels under these centroids, for each iteration of the run that began at `first` and
 /// ended in `fit`, and for its end.
@@ -26,7 +27,7 @@ pub(crate) fn write(folder: &Path, points: &[f32], means: &[f64], first: Vec<f32
         let labels = from(centroids.clone(), 0).labels;
         npy::write_labels(&folder.join(format!("{step}.labels.npy")), &labels)?;
         let mut shifted = centroids.clone();
-        passes::shift(&mut shifted, means, 1.0);
+        centring::add(&mut shifted, means);
         npy::write_rows(&folder.join(format!("{step}.centroids.npy")), &shifted, d)?;
         if step < fit.iterations {
             centroids = from(centroids, 1).centroids;

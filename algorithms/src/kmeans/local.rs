@@ -1,11 +1,11 @@
 //! K-means on rows that fit in memory, in one process.
 
-use ndarray::{ArrayView2, Axis};
+use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use super::passes::Passes;
-use super::{Centroids, Farthest, kernel, relocate, squared_distance, threshold, update};
-use crate::features::Moments;
+use super::{Centroids, Farthest, centring, kernel, relocate, squared_distance, threshold, update};
+use crate::features::{Moments, normalize};
 use crate::fixed::Scale;
 use crate::metric::Metric;
 
@@ -19,7 +19,8 @@ pub struct Params {
     pub metric: Metric,
     /// Most iterations. Default 300.
     pub max_iterations: u32,
-    /// Stop when the squared movement of all centroids falls to this times the mean variance of the columns. Default 1e-4.
+    /// Stop when the squared movement of all centroids falls to this times the mean variance of the columns. At 0 only when nothing moves; below,
+    /// never. Default 1e-4.
     pub tolerance: f64,
     /// Whether to skip rows whose label provably stays. It changes no bit of the result, only the time taken, and memory:
     /// bounds take 8 bytes per row and at most half as much as the row itself, or 16 bytes. Default true.
@@ -59,34 +60,18 @@ pub fn fit(points: ArrayView2<'_, f32>, initial: ArrayView2<'_, f32>, params: &P
     assert_eq!(initial.ncols(), dimension, "centroids of another dimension");
     let mut rows: Vec<f32> = points.iter().copied().collect();
     let mut centroids: Vec<f32> = initial.iter().copied().collect();
-    let metric = params.metric;
-    assert_ne!(metric, Metric::Jaccard, "means are not what is nearest to sets");
-    let mean: Vec<f64> = match metric {
-        Metric::Euclidean if points.nrows() > 0 => {
-            let rows = points.nrows() as f64;
-            points.axis_iter(Axis(1)).map(|column| column.iter().map(|&v| f64::from(v)).sum::<f64>() / rows).collect()
+    assert_ne!(params.metric, Metric::Jaccard, "means are not what is nearest to sets");
+    if params.metric == Metric::Cosine {
+        for values in [&mut rows, &mut centroids] {
+            values.par_chunks_exact_mut(dimension).for_each(normalize);
         }
-        Metric::Euclidean | Metric::Cosine | Metric::Jaccard => vec![0.0; dimension],
-    };
-    for values in [&mut rows, &mut centroids] {
-        for row in values.chunks_exact_mut(dimension) {
-            match metric {
-                Metric::Euclidean => {
-                    for (value, mean) in row.iter_mut().zip(&mean) {
-                        *value = (f64::from(*value) - mean) as f32;
-                    }
-                }
-                Metric::Cosine => crate::features::normalize(row),
-                Metric::Jaccard => {}
-            }
-        }
+        return lloyd_with(&rows, dimension, centroids, params);
     }
+    let means = centring::means(&rows, dimension);
+    centring::subtract(&mut rows, &means);
+    centring::subtract(&mut centroids, &means);
     let mut fit = lloyd_with(&rows, dimension, centroids, params);
-    for centroid in fit.centroids.chunks_exact_mut(dimension) {
-        for (value, mean) in centroid.iter_mut().zip(&mean) {
-            *value = (f64::from(*value) + mean) as f32;
-        }
-    }
+    centring::add(&mut fit.centroids, &means);
     fit
 }
 
@@ -122,17 +107,9 @@ pub fn lloyd_with(points: &[f32], dimension: usize, initial: Vec<f32>, params: &
     let (minimum, maximum) = bounds(points, dimension);
     let largest: Vec<f32> = minimum.iter().zip(&maximum).map(|(a, b)| a.abs().max(b.abs())).collect();
     let scale = Scale::new(&largest, n as u64);
-    let nothing = || Moments::new(&minimum, &maximum, n as u64, false);
-    let add = |mut moments: Moments, rows: &[f32]| {
-        moments.add_rows(rows);
-        moments
-    };
-    let merge = |mut a: Moments, b: Moments| {
-        a.merge(&b);
-        a
-    };
-    let moments = points.par_chunks(CHUNK * dimension).fold(nothing, add).reduce(nothing, merge);
-    let threshold = threshold(tolerance, &moments.variance());
+    // A movement that is no movement needs no variance to be compared with.
+    let threshold =
+        if tolerance > 0.0 { threshold(tolerance, &variance(points, &minimum, &maximum)) } else { tolerance };
 
     let mut centroids = Centroids::new(dimension, initial);
     let mut passes = Passes::new(points, dimension, &scale, centroids.len(), pruning);
@@ -174,6 +151,21 @@ fn bounds(points: &[f32], dimension: usize) -> (Vec<f32>, Vec<f32>) {
     let merge =
         |bounds: (Vec<f32>, Vec<f32>), (lower, upper): (Vec<f32>, Vec<f32>)| widen(widen(bounds, &lower), &upper);
     points.par_chunks(CHUNK * dimension).fold(nothing, widen).reduce(nothing, merge)
+}
+
+/// The variance of each column, whose values lie within these bounds.
+fn variance(points: &[f32], minimum: &[f32], maximum: &[f32]) -> Vec<f64> {
+    let n = points.len() / minimum.len();
+    let nothing = || Moments::new(minimum, maximum, n as u64, false);
+    let add = |mut moments: Moments, rows: &[f32]| {
+        moments.add_rows(rows);
+        moments
+    };
+    let merge = |mut a: Moments, b: Moments| {
+        a.merge(&b);
+        a
+    };
+    points.par_chunks(CHUNK * minimum.len()).fold(nothing, add).reduce(nothing, merge).variance()
 }
 
 /// The `m` rows farthest from their centroids.

@@ -15,6 +15,7 @@
 mod assign;
 mod bounds;
 mod cells;
+pub mod centring;
 mod centroids;
 mod delta;
 mod finder;
