@@ -23,6 +23,8 @@ QUERIES = 1000
 # Longest time that queries of one setting take.
 PATIENCE = 12
 PEERS = ["hnswlib", "faiss-ivf", "faiss-lsh"]
+# Of faiss' LSH.
+BITS = [512, 1024, 2048, 4096]
 
 
 def prepare(folder, rows, embeddings):
@@ -50,56 +52,70 @@ def prepare(folder, rows, embeddings):
     return paths
 
 
-def peer(name, paths, clusters, lines):
-    """Builds with all processors, asks with one; a line per setting."""
-    points, queries, truth = (np.load(path) for path in paths)
-    truth = truth.astype(np.int64)
+def indexes(name, points, clusters):
+    """The indexes of a peer, each with its settings, how to choose one, and how to search: built when asked for."""
     n, d = points.shape
-    begun = time.perf_counter()
     if name == "hnswlib":
         import hnswlib
 
         index = hnswlib.Index("l2", d)
         index.init_index(n, M=16, ef_construction=100, random_seed=1)
         index.add_items(points)
-        settings, choose = [16, 32, 64, 128, 256], index.set_ef
         search = lambda query: index.knn_query(query, NEIGHBOURS, num_threads=1)[0][0]
-    else:
-        import faiss
+        yield [16, 32, 64, 128, 256], index.set_ef, search
+        return
+    import faiss
 
-        if name == "faiss-ivf":
-            index = faiss.IndexIVFFlat(faiss.IndexFlatL2(d), d, clusters)
-            index.train(points[np.random.default_rng(0).choice(n, min(n, clusters * 64), replace=False)])
-            settings = [1, 2, 4, 8, 16, 32, 64]
-
-            def choose(probes):
-                index.nprobe = probes
-
-        else:
-            index = faiss.IndexLSH(d, 1024)
-            index.train(points)
-            settings, choose = [1024], lambda bits: None
+    threads = faiss.omp_get_max_threads()
+    if name == "faiss-ivf":
+        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(d), d, clusters)
+        index.train(points[np.random.default_rng(0).choice(n, min(n, clusters * 64), replace=False)])
         index.add(points)
         faiss.omp_set_num_threads(1)
-        search = lambda query: index.search(query[None], NEIGHBOURS)[1][0]
-    build = time.perf_counter() - begun
-    for setting in settings:
-        choose(setting)
-        for query in queries[:5]:
-            search(query)
-        times, hits, begun = [], 0, time.perf_counter()
-        for query, true in zip(queries, truth):
-            asked = time.perf_counter()
-            found = search(query)
-            times.append(time.perf_counter() - asked)
-            hits += len(set(found.tolist()) & set(true.tolist()))
-            if time.perf_counter() - begun > PATIENCE:
-                break
-        p50, p99 = np.percentile(times, [50, 99]) * 1e6
-        lines.put(
-            {"contender": name, "setting": setting, "build_seconds": build, "recall": hits / (NEIGHBOURS * len(times)),
-             "queries_per_second": len(times) / sum(times), "p50_us": p50, "p99_us": p99}
-        )
+        choose = lambda probes: setattr(index, "nprobe", probes)
+        yield [1, 2, 4, 8, 16, 32, 64], choose, lambda query: index.search(query[None], NEIGHBOURS)[1][0]
+        return
+    for bits in BITS:
+        faiss.omp_set_num_threads(threads)
+        index = faiss.IndexLSH(d, bits)
+        index.train(points)
+        index.add(points)
+        faiss.omp_set_num_threads(1)
+        yield [bits], lambda bits: None, lambda query: index.search(query[None], NEIGHBOURS)[1][0]
+
+
+def peer(name, paths, clusters, lines):
+    """Builds with all processors, asks with one; a line per setting."""
+    points, queries, truth = (np.load(path) for path in paths)
+    truth = truth.astype(np.int64)
+    built = indexes(name, points, clusters)
+    while True:
+        begun = time.perf_counter()
+        settings, choose, search = next(built, ([], None, None))
+        build = time.perf_counter() - begun
+        if not settings:
+            break
+        for setting in settings:
+            choose(setting)
+            line = ask(search, queries, truth)
+            lines.put({"contender": name, "setting": setting, "build_seconds": build, **line})
+
+
+def ask(search, queries, truth):
+    """Recall and times of one setting."""
+    for query in queries[:5]:
+        search(query)
+    times, hits, begun = [], 0, time.perf_counter()
+    for query, true in zip(queries, truth):
+        asked = time.perf_counter()
+        found = search(query)
+        times.append(time.perf_counter() - asked)
+        hits += len(set(found.tolist()) & set(true.tolist()))
+        if time.perf_counter() - begun > PATIENCE:
+            break
+    p50, p99 = np.percentile(times, [50, 99]) * 1e6
+    recall = hits / (NEIGHBOURS * len(times))
+    return {"recall": recall, "queries_per_second": len(times) / sum(times), "p50_us": p50, "p99_us": p99}
 
 
 def measure(given, paths, clusters):
@@ -124,7 +140,7 @@ def table(lines):
         mark = " (chosen for 0.95)" if line.get("chosen") else ""
         rows.append(
             "| {contender} | {setting}{mark} | {recall:.3f} | {queries_per_second:,.0f} | {p50_us:,.0f} | {p99_us:,.0f} | "
-            "{build_seconds:.1f} |".format(mark=mark, **line)
+            "{build_seconds:.2f} |".format(mark=mark, **line)
         )
     return "\n".join(rows)
 

@@ -28,8 +28,8 @@ const NEIGHBOURS: usize = 10;
 const TRIALS: usize = 1000;
 const SEED: u64 = 1;
 /// Iterations of k-means, and rows of each cluster that it is trained on.
-const ITERATIONS: u32 = 10;
-const ROWS_PER_CLUSTER: usize = 256;
+const ITERATIONS: u32 = 6;
+const ROWS_PER_CLUSTER: usize = 128;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -158,7 +158,10 @@ fn train(rows: &[f32], d: usize, k: usize) -> Result<ListsBuf, Failure> {
     let mut order: Vec<u32> = (0..n as u32).collect();
     order.sort_unstable_by_key(|&row| stream.hash(row.into()));
     let of = |chosen: &[u32]| -> Result<Array2<f32>, ndarray::ShapeError> {
-        let values = chosen.iter().flat_map(|&row| rows[row as usize * d..][..d].iter().copied()).collect();
+        let mut values = Vec::with_capacity(chosen.len() * d);
+        for &row in chosen {
+            values.extend_from_slice(&rows[row as usize * d..][..d]);
+        }
         Array2::from_shape_vec((chosen.len(), d), values)
     };
     let sample = of(&order[..n.min(ROWS_PER_CLUSTER * k)])?;
