@@ -9,6 +9,7 @@ use crate::query::{self, Assignment, Matrix, Method, Neighbour, QueryError, Serv
 use crate::settings::Settings;
 use crate::shadow::Shadow;
 use crate::shards::{self, Peers};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -35,22 +36,24 @@ pub(crate) struct App {
 }
 
 impl App {
+    /// # Errors
+    /// When the threads that compute cannot be started.
     pub(crate) fn new(
         settings: Settings,
         hot: Arc<Hot>,
         metrics: Arc<Metrics>,
         shadow: Option<Shadow>,
         peers: Option<Peers>,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let admission = |times: usize| {
             let most = |count: usize| count.saturating_mul(times);
             Admission::new(most(settings.max_arriving), most(settings.max_in_flight), settings.max_bytes_in_flight)
         };
         let others = peers.as_ref().map_or(0, |peers| peers.shards().saturating_sub(1));
-        Self {
+        Ok(Self {
             admission: admission(1),
             peer_admission: admission(others as usize),
-            compute: Compute::new(settings.compute_threads),
+            compute: Compute::new(settings.compute_threads)?,
             cache: Cache::new(&settings.cache, Arc::clone(&metrics)),
             streams: Arc::new(Semaphore::new(settings.max_streams)),
             settings,
@@ -59,7 +62,7 @@ impl App {
             shadow,
             peers,
             ready: AtomicBool::new(false),
-        }
+        })
     }
 
     /// Whether new requests are welcome.
@@ -103,7 +106,7 @@ impl App {
 
     /// The nearest cluster of a lone vector, which takes long enough to be kept.
     async fn assign_kept(&self, served: &Arc<Served>, matrix: Matrix) -> Result<Assignment, QueryError> {
-        let key = matrix.with_rows(0..matrix.rows(), |vector| Key::assign(served.identity(), vector));
+        let key = Key::assign(served.identity(), &matrix.rows_in(0..matrix.rows()));
         let compute = async {
             let assignments = self.compute.assign(served, matrix, true).await?;
             assignments.first().copied().map(Answer::Assignment).ok_or(QueryError::Empty)

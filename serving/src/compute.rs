@@ -1,38 +1,40 @@
 //! Where the arithmetic happens.
 //!
 //! A lone vector costs microseconds and is answered where it arrived. A batch can cost seconds; on the async threads it
-//! would delay health checks and every other request. So large work is cut into pieces of about a millisecond that run on
-//! blocking threads, at most as many at once as there are cores. The permits are handed out in order of asking and a request
-//! asks for only a few at a time, so pieces of several batches take turns, and a request whose caller is gone stops at the
-//! next piece.
+//! would delay health checks and every other request. So large work is cut into pieces of a millisecond or two for threads of
+//! their own, as many as there are cores. Pieces are taken in order of asking and a request asks for only a few at a time, so those of
+//! several batches take turns, and a request whose caller is gone stops at the next piece.
 
 use crate::query::{
     self, Assignment, Found, Map, Matrix, Method, Neighbour, QueryError, Search, Served, Similar, SimilarItem,
 };
+use crate::threads::Threads;
 use futures::{StreamExt, TryStreamExt, stream};
+use std::io;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// Multiplications up to which work is done at once: some tens of microseconds.
 pub(crate) const AT_ONCE: usize = 1 << 20;
 
-/// Multiplications in one piece of large work: about a millisecond.
-const PIECE: usize = 1 << 25;
+/// Most multiplications in one piece of large work: about two milliseconds, half as long where most centroids are ruled out.
+const PIECE: usize = 1 << 26;
 
 /// Fewest rows in a piece, so that the kernel's blocks are filled.
 const PIECE_ROWS: usize = 64;
 
-/// The threads that work on large requests.
+/// Answers requests, large ones on threads of their own.
 #[derive(Debug)]
 pub(crate) struct Compute {
-    permits: Arc<Semaphore>,
-    threads: usize,
+    threads: Threads,
 }
 
 impl Compute {
-    pub(crate) fn new(threads: usize) -> Self {
-        let threads = threads.clamp(1, Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(threads)), threads }
+    /// With so many threads for large requests.
+    ///
+    /// # Errors
+    /// When they cannot be started.
+    pub(crate) fn new(threads: usize) -> io::Result<Self> {
+        Ok(Self { threads: Threads::start(threads)? })
     }
 
     /// The nearest cluster of each row; `lone` when the request was for one vector.
@@ -66,22 +68,20 @@ impl Compute {
         &self,
         served: &Arc<Served>,
         matrix: Matrix,
-        ask: impl Fn(&Served, &[f32], usize) -> Result<Vec<T>, QueryError> + Copy + Send + 'static,
+        ask: impl Fn(&Served, Vec<f32>, usize) -> Result<Vec<T>, QueryError> + Copy + Send + 'static,
     ) -> Result<Vec<T>, QueryError> {
         let rows = matrix.rows();
         let cost = served.cost_per_row();
         if rows.saturating_mul(cost) <= AT_ONCE {
-            return matrix.with_rows(0..rows, |values| ask(served, values, 0));
+            return ask(served, matrix.rows_in(0..rows), 0);
         }
-        let piece = (PIECE / cost.max(1)).max(PIECE_ROWS);
+        let piece = rows.div_ceil(self.threads.count()).min(PIECE / cost.max(1)).max(PIECE_ROWS);
         let matrix = Arc::new(matrix);
         let pieces = (0..rows).step_by(piece).map(|start| {
             let (served, matrix) = (Arc::clone(served), Arc::clone(&matrix));
-            self.offload(move || {
-                matrix.with_rows(start..(start + piece).min(rows), |values| ask(&served, values, start))
-            })
+            self.offload(move || ask(&served, matrix.rows_in(start..(start + piece).min(rows)), start))
         });
-        let parts = stream::iter(pieces).buffered(self.threads);
+        let parts = stream::iter(pieces).buffered(self.threads.count());
         let gather = |mut all: Vec<T>, part: Result<Vec<T>, QueryError>| async {
             all.extend(part?);
             Ok(all)
@@ -149,20 +149,11 @@ impl Compute {
         self.offload(move || query::map(&served, items)).await?
     }
 
-    /// Runs `work` on a blocking thread, in turn.
+    /// Runs `work` on one of the threads, in turn.
     pub(crate) async fn offload<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, QueryError> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| QueryError::ShuttingDown)?;
-        let task = tokio::task::spawn_blocking(move || {
-            let result = work();
-            drop(permit);
-            result
-        });
-        task.await.map_err(|error| {
-            tracing::error!(%error, "a piece of work failed");
-            QueryError::Internal
-        })
+        self.threads.run(work).await
     }
 }

@@ -60,6 +60,7 @@ mod settings;
 mod shadow;
 mod shards;
 mod status;
+mod threads;
 mod traffic;
 
 pub use cache::{CacheSettings, SharedSettings};

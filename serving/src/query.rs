@@ -26,7 +26,7 @@ pub use similar::{DEFAULT_ITEMS, Like, MOST_ITEMS, Method, Similar, SimilarItem,
 pub(crate) use similar::{ItemPlace, Search, asked, find};
 pub use tree::{cut, dendrogram};
 
-use coterie_algorithms::features::Axes;
+use coterie_algorithms::features::{Axes, largest_magnitude};
 use coterie_algorithms::hierarchical::Dendrogram;
 use coterie_algorithms::metric::Metric;
 use coterie_model::Model;
@@ -126,8 +126,8 @@ impl Served {
     fn warm_up(&self) -> Result<(), QueryError> {
         let rows = vec![0.0; 2 * self.input_dimension()];
         let (origin, _) = rows.split_at(self.input_dimension());
-        assign(self, origin, None)?;
-        assign(self, &rows, Some(0))?;
+        assign(self, origin.to_vec(), None)?;
+        assign(self, rows.clone(), Some(0))?;
         nearest_clusters(self, origin, None)?;
         let now = Instant::now();
         cluster(self, 0, now)?;
@@ -189,12 +189,12 @@ impl Served {
 
 /// The nearest cluster of each row.
 ///
-/// `rows` is row-major with the model's input dimension; `first_row` is the place of the first of them in the request, for
-/// messages, or `None` when the request was for one vector.
+/// `rows` is row-major with the model's input dimension, and becomes the features; `first_row` is the place of the first of them in the
+/// request, for messages, or `None` when the request was for one vector.
 ///
 /// # Errors
 /// [`QueryError`] about the first row that cannot be answered.
-pub fn assign(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result<Vec<Assignment>, QueryError> {
+pub fn assign(served: &Served, rows: Vec<f32>, first_row: Option<usize>) -> Result<Vec<Assignment>, QueryError> {
     let model = served.model();
     let features = features(served, rows, first_row)?;
     let d = model.dimension();
@@ -225,7 +225,7 @@ pub fn nearest_clusters(served: &Served, vector: &[f32], count: Option<u32>) -> 
         return Err(QueryError::Count);
     }
     matrix::check_dimension(served.model(), vector.len(), None)?;
-    let features = features(served, vector, None)?;
+    let features = features(served, vector.to_vec(), None)?;
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let nearest = served.near.nearest(served.model(), &features, count);
     Ok(nearest.into_iter().map(|(cluster, distance)| Neighbour { cluster, distance: distance as f32 }).collect())
@@ -254,7 +254,7 @@ pub fn neighbour_count(served: &Served, count: u64, rows: usize) -> Result<usize
 /// [`QueryError`] about the first row that cannot be answered.
 pub fn neighbours(
     served: &Served,
-    rows: &[f32],
+    rows: Vec<f32>,
     first_row: Option<usize>,
     count: usize,
 ) -> Result<Vec<u32>, QueryError> {
@@ -265,10 +265,10 @@ pub fn neighbours(
 }
 
 /// Checks rows and takes them to feature space.
-fn features(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result<Vec<f32>, QueryError> {
+fn features(served: &Served, mut rows: Vec<f32>, first_row: Option<usize>) -> Result<Vec<f32>, QueryError> {
     let model = served.model();
     let place = |row: usize| first_row.map(|first| first + row);
-    let sound = largest(rows).is_finite();
+    let sound = largest_magnitude(&rows).is_finite();
     let at = |at: usize| {
         let (row, column) = (at / model.input_dimension(), at % model.input_dimension());
         (place(row), column, model.feature_names.get(column).cloned().unwrap_or_default(), rows[at])
@@ -284,25 +284,18 @@ fn features(served: &Served, rows: &[f32], first_row: Option<usize>) -> Result<V
         let (row, column, feature, value) = at(place);
         return Err(QueryError::NotMember { row, column, feature, value });
     }
-    let mut features = Vec::new();
-    model.pipeline.apply(rows, &mut features);
+    model.pipeline.apply_in_place(&mut rows);
     let d = model.dimension();
     // No row is longer than one whose values are all as large as the largest.
-    if f64::from(largest(&features)) * (d as f64).sqrt() <= MAX_REACH / served.longest * (1.0 - 1e-9) {
-        return Ok(features);
+    if f64::from(largest_magnitude(&rows)) * (d as f64).sqrt() <= MAX_REACH / served.longest * (1.0 - 1e-9) {
+        return Ok(rows);
     }
-    for (row, values) in features.chunks_exact(d).enumerate() {
+    for (row, values) in rows.chunks_exact(d).enumerate() {
         if !within_reach(served, values) {
             return Err(QueryError::TooFar { row: place(row) });
         }
     }
-    Ok(features)
-}
-
-/// The largest magnitude, not finite if one of them is not. Bits without the sign are in the order of the numbers they stand for, and compared
-/// many at a time.
-fn largest(values: &[f32]) -> f32 {
-    f32::from_bits(values.iter().fold(0, |most: u32, value| most.max(value.abs().to_bits())))
+    Ok(rows)
 }
 
 /// Whether distances from a row in feature space are numbers. An overflow in the pipeline has made its length infinite or NaN.

@@ -33,6 +33,9 @@ pub enum ServeError {
     /// There is nothing to serve on.
     #[error("no address to serve on: give one for HTTP, for gRPC, or both")]
     NoListener,
+    /// There are no threads to compute with.
+    #[error("the threads that compute cannot be started")]
+    Threads(#[source] std::io::Error),
     /// A task of the server ended by a defect.
     #[error("a server task failed")]
     Task(#[source] tokio::task::JoinError),
@@ -125,7 +128,7 @@ impl Server {
     /// finish before they are cut off. Dropping the future stops everything at once.
     ///
     /// # Errors
-    /// [`ServeError`] when there is no listener, or on a defect.
+    /// [`ServeError`] when there is no listener, there are no threads, or on a defect.
     pub async fn run(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let Self { settings, hot, metrics, shadow, peers } = self;
         let Listeners { http, grpc } = listeners;
@@ -133,7 +136,8 @@ impl Server {
             return Err(ServeError::NoListener);
         }
         let drain_delay = settings.drain_delay;
-        let app = Arc::new(App::new(settings.clone(), hot, metrics, shadow, peers));
+        let app = App::new(settings.clone(), hot, metrics, shadow, peers).map_err(ServeError::Threads)?;
+        let app = Arc::new(app);
         let (stop, stopped) = watch::channel(false);
         let (grpc_router, mut health) = grpc::router(Arc::clone(&app), stopped.clone()).await;
         app.set_ready(true);

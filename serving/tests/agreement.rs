@@ -26,7 +26,7 @@ async fn every_path_gives_the_labels_of_training() {
     kmeans::assign(&model.centroids, &features, &mut labels);
 
     let served = Served::new(Arc::new(model.clone()));
-    let expected = query::assign(&served, &rows, Some(0)).unwrap();
+    let expected = query::assign(&served, rows.clone(), Some(0)).unwrap();
     assert_eq!(expected.iter().map(|assignment| assignment.cluster).collect::<Vec<_>>(), labels);
     for (assignment, features) in expected.iter().zip(features.chunks_exact(DIMENSION)) {
         let near = kmeans::nearest(&model.centroids, features, 2);

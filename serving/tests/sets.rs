@@ -45,7 +45,7 @@ fn every_row_gets_what_all_distances_say() {
     let model = models::many_sets(300, 40);
     let rows: Vec<f32> = Random(3).values(500 * 40).iter().map(|value| f32::from(u8::from(*value > 0.6))).collect();
     let served = Served::new(Arc::new(model.clone()));
-    for (at, (row, found)) in rows.chunks(40).zip(query::assign(&served, &rows, Some(0)).unwrap()).enumerate() {
+    for (at, (row, found)) in rows.chunks(40).zip(query::assign(&served, rows.clone(), Some(0)).unwrap()).enumerate() {
         let mut all: Vec<(f64, u32)> =
             (0..300).map(|i| (Metric::Jaccard.distance(row, model.centroids.row(i as usize)), i)).collect();
         all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));

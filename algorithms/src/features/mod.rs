@@ -19,7 +19,13 @@ pub use moments::Moments;
 pub(crate) use pipeline::normalize;
 pub use pipeline::{Pipeline, Transform};
 
+use crate::kmeans::kernel;
 use serde::{Deserialize, Serialize};
+
+/// The largest magnitude among some numbers: 0 without any, not finite if one of them is not.
+pub fn largest_magnitude(values: &[f32]) -> f32 {
+    kernel::largest_magnitude(values)
+}
 
 /// A feature step that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

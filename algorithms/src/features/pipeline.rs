@@ -185,10 +185,15 @@ impl Pipeline {
     pub fn apply(&self, rows: &[f32], out: &mut Vec<f32>) {
         out.clear();
         out.extend_from_slice(rows);
+        self.apply_in_place(out);
+    }
+
+    /// [`apply`](Self::apply) to rows that are not needed any more.
+    pub fn apply_in_place(&self, rows: &mut Vec<f32>) {
         let mut spare = Vec::new();
         let mut dimension = self.input_dimension;
         for transform in &self.transforms {
-            transform.apply(dimension, out, &mut spare);
+            transform.apply(dimension, rows, &mut spare);
             dimension = transform.output_dimension(dimension);
         }
     }

@@ -94,16 +94,14 @@ impl Matrix {
         self.rows
     }
 
-    /// Hands the rows in `range`, row-major, to `use_rows`.
-    pub fn with_rows<T>(&self, range: Range<usize>, use_rows: impl FnOnce(&[f32]) -> T) -> T {
+    /// The rows in `range`, row-major.
+    pub fn rows_in(&self, range: Range<usize>) -> Vec<f32> {
         let range = range.start * self.dimension..range.end * self.dimension;
         match &self.values {
-            Values::Floats(values) => use_rows(&values[range]),
+            Values::Floats(values) => values[range].to_vec(),
             Values::Bytes(data) => {
-                let data = &data[range.start * 4..range.end * 4];
-                let values: Vec<f32> =
-                    data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-                use_rows(&values)
+                let (values, _) = data[range.start * 4..range.end * 4].as_chunks();
+                values.iter().copied().map(f32::from_le_bytes).collect()
             }
         }
     }

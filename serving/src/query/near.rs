@@ -4,9 +4,15 @@ use coterie_algorithms::jaccard::Scan;
 use coterie_algorithms::kmeans::{self, Finder, FinderBuffers};
 use coterie_algorithms::metric::Metric;
 use coterie_model::Model;
+use std::cell::RefCell;
 
 /// Multiplications of the kernel in the time that a scan takes for a column of a centroid.
 const SCAN_COST: usize = 8;
+
+thread_local! {
+    /// Memory that a thread uses again from request to request.
+    static BUFFERS: RefCell<FinderBuffers> = RefCell::default();
+}
 
 /// How the centroids of a model are searched.
 #[derive(Debug)]
@@ -30,7 +36,7 @@ impl Near {
     pub(super) fn assign_two(&self, model: &Model, rows: &[f32], best: &mut [u32], second: &mut [u32]) {
         match self {
             Self::Vectors(finder) => {
-                finder.assign_two(&model.centroids, rows, best, second, &mut FinderBuffers::default());
+                BUFFERS.with_borrow_mut(|buffers| finder.assign_two(&model.centroids, rows, best, second, buffers));
             }
             Self::Sets(scan) => scan.assign_two(&model.centroids, rows, best, second),
         }

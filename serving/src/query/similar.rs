@@ -138,7 +138,7 @@ impl Asked {
     pub(crate) fn near_vector(self, served: &Served, vector: &[f32]) -> Result<Search, QueryError> {
         matrix::check_dimension(served.model(), vector.len(), None)?;
         let Self { method, count, cluster } = self;
-        Ok(Search { query: features(served, vector, None)?, count, method, cluster, without: None })
+        Ok(Search { query: features(served, vector.to_vec(), None)?, count, method, cluster, without: None })
     }
 }
 

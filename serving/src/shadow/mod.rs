@@ -88,7 +88,7 @@ impl Shadow {
         let rows: Vec<usize> = (0..count).map(|i| i * matrix.rows() / count).collect();
         let mut values = Vec::new();
         for &row in &rows {
-            matrix.with_rows(row..row + 1, |row| values.extend_from_slice(row));
+            values.extend(matrix.rows_in(row..row + 1));
         }
         Some(Sample { values, rows })
     }
@@ -107,7 +107,7 @@ impl Shadow {
         while let Some(Work { values, clusters }) = work.recv().await {
             let served = Arc::clone(&self.served);
             // Rows that this model cannot answer say nothing.
-            if let Ok(Ok(found)) = compute.offload(move || query::assign(&served, &values, Some(0))).await {
+            if let Ok(Ok(found)) = compute.offload(move || query::assign(&served, values, Some(0))).await {
                 let mut pairs = lock(&self.pairs);
                 for (cluster, other) in clusters.into_iter().zip(found) {
                     pairs.count(cluster, other.cluster);

@@ -49,8 +49,8 @@ pub(crate) use moments::{COARSE_BITS, FINE_BITS, cross_products, squares};
 pub(crate) use pairs::{CHUNK as PAIR_CHUNK, Groups, Trials, distance_sums, trial_distances};
 pub(crate) use panels::{Panels, WIDTH};
 pub(crate) use rows::{
-    accumulate, add, ask_for, distances, inner_products, move_row, project, scattered_distances, squared_distance,
-    widen,
+    accumulate, add, ask_for, distances, inner_products, largest_magnitude, move_row, project, scattered_distances,
+    squared_distance, widen,
 };
 
 /// The instructions that the assignment step uses.

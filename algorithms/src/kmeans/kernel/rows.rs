@@ -123,6 +123,19 @@ widened! {
     }
 }
 
+widened! {
+    /// See [`crate::features::largest_magnitude`].
+    pub(crate) fn largest_magnitude(values: &[f32]) -> f32 {
+        // Bits without the sign are in the order of the numbers that they stand for.
+        let mut most = 0;
+        for value in values {
+            let bits = value.abs().to_bits();
+            most = if bits > most { bits } else { most };
+        }
+        f32::from_bits(most)
+    }
+}
+
 /// Asks for some rows, given by their positions, which are needed soon.
 pub(crate) fn ask_for(rows: &[f32], d: usize, positions: &[u32]) {
     for &position in positions {

@@ -5,7 +5,9 @@
 use proptest::prelude::*;
 
 use super::widened::both;
-use super::{Groups, Level, Top, Trials, WIDTH, accumulate, add, assign_at, assign_two_at, scores_at, tops_at};
+use super::{
+    Groups, Level, Top, Trials, WIDTH, accumulate, add, assign_at, assign_two_at, largest_magnitude, scores_at, tops_at,
+};
 use super::{cross_products, distance_sums, distances, project, squared_distance, squares, trial_distances};
 use crate::fixed::Scale;
 use crate::kmeans::{Centroids, naive};
@@ -284,5 +286,20 @@ fn every_remainder_of_columns() {
         let (centroids, rows) = (pattern(3 * d, 8), pattern(5 * d, 9));
         check_sums(d, &centroids, &rows, 0.9, 5);
         check_narrow_and_wide(d, &centroids, &rows);
+    }
+}
+
+#[test]
+fn the_largest_magnitude_tells_of_numbers_that_are_none() {
+    let mut values: Vec<f32> = (0..100).map(|i| 7.0 - i as f32).collect();
+    let largest = |values: &[f32]| both(|| largest_magnitude(values));
+    assert_eq!(largest(&values), [92.0; 2]);
+    assert_eq!(largest(&values[..4]), [7.0; 2]);
+    assert_eq!(largest(&[]), [0.0; 2]);
+    values[61] = f32::NEG_INFINITY;
+    assert_eq!(largest(&values), [f32::INFINITY; 2]);
+    for nan in [f32::NAN, -f32::NAN] {
+        values[33] = nan;
+        assert!(largest(&values).iter().all(|largest| largest.is_nan()));
     }
 }
