@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{sync::watch, task::JoinHandle};
 
-/// What is followed for each of many jobs, by uid: `What` makes it the same or another, `News` is told to its task on the way.
+/// The tasks of many jobs, by uid. A task is told `News` for as long as `What` stays the same; something else is another task's.
 pub(crate) struct Followers<What, News> {
     followed: Mutex<HashMap<String, Followed<What, News>>>,
 }
