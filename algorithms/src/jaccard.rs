@@ -30,7 +30,7 @@ fn of_sums(both: f64, a: f64, b: f64) -> f64 {
 
 /// Finds the centroids nearest to sets. It keeps the sum of each centroid, and is asked with the centroids it was made of.
 #[derive(Clone, Debug)]
-pub struct Scan {
+pub struct SetFinder {
     totals: Vec<f64>,
 }
 
@@ -57,7 +57,7 @@ impl Sparse {
     }
 }
 
-impl Scan {
+impl SetFinder {
     /// Prepares to look at these centroids, which have no negative values. O(k d).
     pub fn new(centroids: &Centroids) -> Self {
         Self { totals: (0..centroids.len()).map(|i| lanes::total(centroids.row(i))).collect() }
@@ -170,21 +170,21 @@ mod tests {
         }
 
         #[test]
-        fn a_scan_finds_what_all_distances_say(k in 1usize..30, d in 1usize..40, n in 1usize..12, count in 0usize..35, salt: u64) {
+        fn a_finder_finds_what_all_distances_say(k in 1usize..30, d in 1usize..40, n in 1usize..12, count in 0usize..35, salt: u64) {
             let centroids = Centroids::new(d, shares(salt, k, d));
             let rows = shares(!salt, n, d);
-            let scan = Scan::new(&centroids);
+            let finder = SetFinder::new(&centroids);
             let (mut best, mut second) = (vec![0; n], vec![0; n]);
-            scan.assign_two(&centroids, &rows, &mut best, &mut second);
+            finder.assign_two(&centroids, &rows, &mut best, &mut second);
             for (i, row) in rows.chunks_exact(d).enumerate() {
                 let mut all: Vec<(u32, f64)> = (0..k).map(|i| (i as u32, distance(row, centroids.row(i)))).collect();
                 all.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
                 let mut alone = [0];
-                scan.assign(&centroids, row, &mut alone);
+                finder.assign(&centroids, row, &mut alone);
                 prop_assert_eq!(alone[0], best[i]);
                 prop_assert_eq!((best[i], second[i]), (all[0].0, all.get(1).map_or(u32::MAX, |second| second.0)));
                 all.truncate(count);
-                prop_assert_eq!(scan.nearest(&centroids, row, count), all);
+                prop_assert_eq!(finder.nearest(&centroids, row, count), all);
             }
         }
     }

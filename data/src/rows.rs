@@ -28,7 +28,8 @@ pub(crate) type Emit<'a> = &'a mut dyn FnMut(Rows, Place<'_>) -> Result<bool, Da
 const DROP: &str = "correct the row, or set source.invalidRows: Drop to leave such rows out";
 
 /// The remedy for rows that are no sets.
-const MEMBER: &str = "make it 1 where the member is in the set and 0 where it is not, leave columns that are no members out of source.columns, or choose another metric";
+const MEMBER: &str = "make it 1 where the member is in the set and 0 where it is not, leave columns that are no members \
+    out of source.columns, or choose another metric";
 
 /// A row's error.
 pub(crate) fn row_error(

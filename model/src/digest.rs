@@ -43,8 +43,8 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> String {
     spell(blake3::hash(bytes))
 }
 
-/// The metric's name as the digest and the manifest spell it.
-pub(crate) fn metric_name(metric: Metric) -> &'static str {
+/// The metric's name, as the digest and the manifest of a model spell it, and the resource.
+pub fn metric_name(metric: Metric) -> &'static str {
     match metric {
         Metric::Euclidean => "Euclidean",
         Metric::Cosine => "Cosine",

@@ -53,7 +53,7 @@ mod tensors;
 mod validate;
 mod write;
 
-pub use digest::digest;
+pub use digest::{digest, metric_name};
 pub use error::ModelError;
 pub use model::{ClusterStatistics, DistancePercentiles, Input, InputObject, Metrics, Model, RowId, Training};
 pub use paths::{locate, next_version, version_path, versions};

@@ -1,23 +1,19 @@
 //! Asks coordinators how far they are.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use coterie_crds::run::RunProgress;
 use coterie_operator_core::plan::Poll;
 use jiff::Timestamp;
 use tokio::{
     sync::watch,
-    task::JoinHandle,
     time::{Instant, sleep_until},
 };
 
 use crate::{
     ask::{AskError, Asker},
     failure::chain,
+    follow::Followers,
     metrics::{Metrics, PollOutcome},
 };
 
@@ -26,20 +22,20 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 /// Asks the coordinators of many jobs.
 pub(crate) struct Poller {
-    follower: Arc<Follower>,
+    questions: Arc<Questions>,
     interval: Duration,
-    followed: Mutex<HashMap<String, Followed>>,
+    /// When to ask the coordinators, each on its own.
+    runs: Followers<Coordinator, Instant>,
 }
 
-/// A run that is being followed, until this is dropped.
-struct Followed {
+/// The coordinator of a run.
+#[derive(Clone, PartialEq)]
+struct Coordinator {
     run: String,
     pod_ip: String,
-    at: watch::Sender<Instant>,
-    task: JoinHandle<()>,
 }
 
-struct Follower {
+struct Questions {
     asker: Asker,
     metrics: Arc<Metrics>,
 }
@@ -49,8 +45,8 @@ struct Follower {
 impl Poller {
     /// A poller that asks no coordinator more often than every `interval`.
     pub(crate) fn new(interval: Duration, port: u16, metrics: Arc<Metrics>) -> Self {
-        let follower = Follower { asker: Asker::new(interval, port), metrics };
-        Self { follower: Arc::new(follower), interval, followed: Mutex::default() }
+        let questions = Questions { asker: Asker::new(interval, port), metrics };
+        Self { questions: Arc::new(questions), interval, runs: Followers::default() }
     }
 
     /// Follows the run that the plan for a job names, and no other. `answered` is given each answer.
@@ -61,51 +57,27 @@ impl Poller {
         now: Timestamp,
         answered: impl Fn(RunProgress) + Send + 'static,
     ) {
-        let mut followed = self.followed();
-        let Some(Poll { run, pod_ip, at }) = poll else {
-            followed.remove(uid);
-            return;
-        };
+        let Some(Poll { run, pod_ip, at }) = poll else { return self.runs.leave(uid) };
         let ahead = Duration::try_from(at.duration_since(now)).unwrap_or_default();
         let at = Instant::now() + ahead.min(LONGEST_SILENCE);
-        match followed.get(uid) {
-            Some(one) if one.run == *run && one.pod_ip == *pod_ip => {
-                one.at.send_replace(at);
-            }
-            _ => {
-                let (sender, receiver) = watch::channel(at);
-                let asking =
-                    self.follower.clone().follow(run.clone(), pod_ip.clone(), receiver, self.interval, answered);
-                let task = tokio::spawn(asking);
-                let one = Followed { run: run.clone(), pod_ip: pod_ip.clone(), at: sender, task };
-                followed.insert(uid.to_owned(), one);
-            }
-        }
+        let coordinator = Coordinator { run: run.clone(), pod_ip: pod_ip.clone() };
+        let (questions, interval) = (self.questions.clone(), self.interval);
+        let asked = coordinator.clone();
+        self.runs.follow(uid, coordinator, at, |at| questions.ask_again_and_again(asked, at, interval, answered));
     }
 
     /// Stops following all jobs but these.
     pub(crate) fn retain(&self, uids: &HashSet<String>) {
-        self.followed().retain(|uid, _| uids.contains(uid));
-    }
-
-    fn followed(&self) -> MutexGuard<'_, HashMap<String, Followed>> {
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.runs.retain(uids);
     }
 }
 
-impl Drop for Followed {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
+// === impl Questions ===
 
-// === impl Follower ===
-
-impl Follower {
-    async fn follow(
+impl Questions {
+    async fn ask_again_and_again(
         self: Arc<Self>,
-        run: String,
-        pod_ip: String,
+        coordinator: Coordinator,
         mut at: watch::Receiver<Instant>,
         interval: Duration,
         answered: impl Fn(RunProgress),
@@ -121,13 +93,14 @@ impl Follower {
                 }
             }
             let asked = Instant::now();
-            let (outcome, wait) = match self.ask(&run, &pod_ip).await {
+            let (outcome, wait) = match self.ask(&coordinator).await {
                 Ok(progress) => {
                     answered(progress);
                     silence = interval;
                     (PollOutcome::Answered, interval)
                 }
                 Err(error) => {
+                    let Coordinator { run, pod_ip } = &coordinator;
                     tracing::debug!(run, pod_ip, error = chain(&error), "no progress is known");
                     let wait = silence;
                     silence = (silence * 2).min(LONGEST_SILENCE);
@@ -140,9 +113,9 @@ impl Follower {
         }
     }
 
-    async fn ask(&self, run: &str, pod_ip: &str) -> Result<RunProgress, AskError> {
+    async fn ask(&self, Coordinator { run, pod_ip }: &Coordinator) -> Result<RunProgress, AskError> {
         let progress: RunProgress = self.asker.ask(pod_ip, "/status").await?;
-        if progress.run == run { Ok(progress) } else { Err(AskError::Other(progress.run)) }
+        if progress.run == *run { Ok(progress) } else { Err(AskError::Other(progress.run)) }
     }
 }
 
@@ -189,7 +162,7 @@ mod tests {
         }
         poller.follow("uid", None, Timestamp::now(), |_| ());
         while answers.recv().await.is_some() {}
-        assert!(poller.followed().is_empty());
+        assert_eq!(poller.runs.count(), 0);
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,16 +12,16 @@ use coterie_operator_core::{
     traffic::{Sums, Traffic},
 };
 use futures::{StreamExt, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::{
     sync::watch,
-    task::JoinHandle,
     time::{Instant, sleep_until},
 };
 
 use crate::{
     ask::{AskError, Asker},
     failure::chain,
+    follow::Followers,
 };
 
 /// Shortest interval, whatever a plan says.
@@ -37,21 +37,23 @@ const TOGETHER: usize = 8;
 pub(crate) struct Watcher {
     asker: Arc<Asker>,
     shortest: Duration,
-    followed: Mutex<HashMap<String, Followed>>,
+    /// The replicas of the canaries, each on its own.
+    canaries: Followers<Canary, Vec<Replica>>,
 }
 
-/// A canary that is being watched, until this is dropped.
-struct Followed {
-    poll: TrafficPoll,
-    replicas: watch::Sender<Vec<Replica>>,
-    task: JoinHandle<()>,
+/// What makes a canary another one, whatever replicas it has.
+#[derive(PartialEq)]
+struct Canary {
+    version: String,
+    since: Timestamp,
+    interval: SignedDuration,
 }
 
 // === impl Watcher ===
 
 impl Watcher {
     pub(crate) fn new(port: u16) -> Self {
-        Self { asker: Arc::new(Asker::new(KEPT, port)), shortest: SHORTEST, followed: Mutex::default() }
+        Self { asker: Arc::new(Asker::new(KEPT, port)), shortest: SHORTEST, canaries: Followers::default() }
     }
 
     /// Watches the canary that the plan for a job names, and no other. `judged` is given what it answered in each interval.
@@ -61,50 +63,18 @@ impl Watcher {
         poll: Option<&TrafficPoll>,
         judged: impl Fn(Traffic) + Send + Sync + 'static,
     ) {
-        let mut followed = self.followed();
-        let Some(poll) = poll else {
-            followed.remove(uid);
-            return;
-        };
-        match followed.get(uid) {
-            Some(one) if is_same(&one.poll, poll) => {
-                one.replicas.send_if_modified(|replicas| {
-                    let news = *replicas != poll.replicas;
-                    replicas.clone_from(&poll.replicas);
-                    news
-                });
-            }
-            _ => {
-                let (sender, receiver) = watch::channel(poll.replicas.clone());
-                let interval = Duration::try_from(poll.interval).unwrap_or_default().max(self.shortest);
-                let task =
-                    tokio::spawn(watch_canary(self.asker.clone(), poll.version.clone(), interval, receiver, judged));
-                let one = Followed { poll: poll.clone(), replicas: sender, task };
-                followed.insert(uid.to_owned(), one);
-            }
-        }
+        let Some(poll) = poll else { return self.canaries.leave(uid) };
+        let TrafficPoll { version, since, replicas, interval } = poll.clone();
+        let every = Duration::try_from(interval).unwrap_or_default().max(self.shortest);
+        let canary = Canary { version: version.clone(), since, interval };
+        let asker = self.asker.clone();
+        self.canaries.follow(uid, canary, replicas, |replicas| watch_canary(asker, version, every, replicas, judged));
     }
 
     /// Stops watching for all jobs but these.
     pub(crate) fn retain(&self, uids: &HashSet<String>) {
-        self.followed().retain(|uid, _| uids.contains(uid));
+        self.canaries.retain(uids);
     }
-
-    fn followed(&self) -> MutexGuard<'_, HashMap<String, Followed>> {
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Followed {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Whether only the replicas may differ.
-fn is_same(one: &TrafficPoll, other: &TrafficPoll) -> bool {
-    let TrafficPoll { version, since, replicas: _, interval } = one;
-    (version, since, interval) == (&other.version, &other.since, &other.interval)
 }
 
 /// The first answers are what later ones are held against. A replica that is new, or that did not answer, joins in with the next interval.
@@ -168,7 +138,6 @@ mod tests {
 
     use axum::{Json, Router, routing::get};
     use coterie_crds::run::LatencyReport;
-    use jiff::SignedDuration;
     use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 
     use super::*;
@@ -220,7 +189,7 @@ mod tests {
         }
         watcher.follow("uid", None, |_| ());
         while answers.recv().await.is_some() {}
-        assert!(watcher.followed().is_empty());
+        assert_eq!(watcher.canaries.count(), 0);
     }
 
     #[tokio::test]
@@ -245,6 +214,6 @@ mod tests {
             }
         };
         timeout(Duration::from_secs(10), asked).await.unwrap();
-        assert!(watcher.followed().values().all(|one| !one.task.is_finished()), "nothing was told");
+        assert_eq!(watcher.canaries.count(), 1, "nothing was told");
     }
 }

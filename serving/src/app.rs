@@ -111,10 +111,9 @@ impl App {
             let assignments = self.compute.assign(served, matrix, true).await?;
             assignments.first().copied().map(Answer::Assignment).ok_or(QueryError::Empty)
         };
-        match &*self.cache.answer(key, compute).await? {
-            Answer::Assignment(assignment) => Ok(*assignment),
-            Answer::Neighbours(_) | Answer::Similar(..) => Err(QueryError::Internal),
-        }
+        let answer = self.cache.answer(key, compute).await?;
+        let Answer::Assignment(assignment) = &*answer else { return Err(QueryError::Internal) };
+        Ok(*assignment)
     }
 
     /// The clusters nearest to a vector.
@@ -129,10 +128,9 @@ impl App {
         }
         let key = Key::nearest(served.identity(), &vector, count);
         let compute = async { self.compute.nearest_clusters(served, vector, count).await.map(Answer::Neighbours) };
-        match &*self.cache.answer(key, compute).await? {
-            Answer::Neighbours(neighbours) => Ok(neighbours.clone()),
-            Answer::Assignment(_) | Answer::Similar(..) => Err(QueryError::Internal),
-        }
+        let answer = self.cache.answer(key, compute).await?;
+        let Answer::Neighbours(neighbours) = &*answer else { return Err(QueryError::Internal) };
+        Ok(neighbours.clone())
     }
 
     /// The items similar to what is asked for, and how they were found.
@@ -155,9 +153,8 @@ impl App {
             };
             Ok(Answer::Similar(method, items))
         };
-        match &*self.cache.answer(key, compute).await? {
-            Answer::Similar(method, items) => Ok((*method, items.clone())),
-            Answer::Assignment(_) | Answer::Neighbours(_) => Err(QueryError::Internal),
-        }
+        let answer = self.cache.answer(key, compute).await?;
+        let Answer::Similar(method, items) = &*answer else { return Err(QueryError::Internal) };
+        Ok((*method, items.clone()))
     }
 }

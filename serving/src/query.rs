@@ -31,6 +31,7 @@ use coterie_algorithms::hierarchical::Dendrogram;
 use coterie_algorithms::metric::Metric;
 use coterie_model::Model;
 use coterie_model::items::ItemIndex;
+pub(crate) use coterie_model::metric_name;
 use near::Near;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -310,13 +311,4 @@ fn length(values: &[f32]) -> f64 {
 /// A cluster's index as protocols have it, where -1 is kept for noise.
 pub(crate) fn signed(cluster: u32) -> i32 {
     i32::try_from(cluster).unwrap_or(i32::MAX)
-}
-
-/// The metric's name, as the resource spells it.
-pub(crate) fn metric_name(metric: Metric) -> &'static str {
-    match metric {
-        Metric::Euclidean => "Euclidean",
-        Metric::Cosine => "Cosine",
-        Metric::Jaccard => "Jaccard",
-    }
 }

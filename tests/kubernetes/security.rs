@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::cluster::{Namespace, SECRET, SYSTEM, alone, check, condition};
+use crate::cluster::{Namespace, SECRET, SYSTEM, check, condition, shared};
 use crate::idle::records;
 
 /// (group, resource, verb) of what the audit log shows.
@@ -53,7 +53,7 @@ fn granted() -> BTreeSet<(String, String, String)> {
 
 #[test]
 fn the_operators_rights_are_those_it_uses() {
-    let _cluster = alone();
+    let _cluster = shared();
     let namespace = Namespace::new("rights");
     // The rights of autoscaling, of replaced runs and of removed serving are used as well.
     let mut job = namespace.example("digits-cluster.yaml");
@@ -90,7 +90,7 @@ fn the_operators_rights_are_those_it_uses() {
 
 #[test]
 fn no_secret_is_told() {
-    let _cluster = alone();
+    let _cluster = shared();
     let namespace = Namespace::new("secrets");
     namespace.apply(&namespace.example("digits-cluster.yaml"));
     namespace.ready("digits");

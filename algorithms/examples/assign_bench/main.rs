@@ -10,13 +10,15 @@
 #[path = "../kmeans_bench/npy.rs"]
 #[allow(dead_code)]
 mod npy;
+#[path = "../kmeans_bench/options.rs"]
+mod options;
 
 use std::cell::RefCell;
 use std::error::Error;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use coterie_algorithms::kmeans::{Centroids, Finder, FinderBuffers, assign, assign_two};
+use options::Options;
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -32,38 +34,6 @@ thread_local! {
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
-
-struct Options {
-    data: PathBuf,
-    centroids: PathBuf,
-    batch: usize,
-    seconds: f64,
-    threads: usize,
-    every_centroid: bool,
-    one: bool,
-}
-
-impl Options {
-    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
-        let (mut data, mut centroids, mut every_centroid, mut one) = (None, None, false, false);
-        let (mut batch, mut seconds, mut threads) = (1, 2.0, 1);
-        while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));
-            match argument.as_str() {
-                "--data" => data = Some(value()?.into()),
-                "--centroids" => centroids = Some(value()?.into()),
-                "--batch" => batch = value()?.parse()?,
-                "--seconds" => seconds = value()?.parse()?,
-                "--threads" => threads = value()?.parse()?,
-                "--every-centroid" => every_centroid = true,
-                "--one" => one = true,
-                _ => return Err(format!("unexpected argument {argument}").into()),
-            }
-        }
-        let (data, centroids) = (data.ok_or("--data is missing")?, centroids.ok_or("--centroids is missing")?);
-        Ok(Self { data, centroids, batch, seconds, threads, every_centroid, one })
-    }
-}
 
 /// How a batch is labelled.
 struct Assigner {
@@ -100,36 +70,38 @@ impl Assigner {
 
 fn main() -> Result<(), Failure> {
     let options = Options::parse(std::env::args().skip(1))?;
-    rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global()?;
-    let (mut rows, dimension) = npy::read(&options.data)?;
-    rows.truncate(ROWS.max(2 * options.batch) * dimension);
-    let (values, columns) = npy::read(&options.centroids)?;
+    let batch: usize = options.number("batch")?.unwrap_or(1);
+    rayon::ThreadPoolBuilder::new().num_threads(options.number("threads")?.unwrap_or(1)).build_global()?;
+    let (mut rows, dimension) = npy::read(options.given("data")?)?;
+    rows.truncate(ROWS.max(2 * batch) * dimension);
+    let (values, columns) = npy::read(options.given("centroids")?)?;
     let n = rows.len() / dimension;
-    if columns != dimension || options.batch == 0 || options.batch > n {
+    if columns != dimension || batch == 0 || batch > n {
         return Err("the files or the batch do not fit".into());
     }
     let centroids = Centroids::new(dimension, values);
     let began = Instant::now();
     let finder = Finder::new(&centroids);
     let prepared = began.elapsed().as_secs_f64();
-    let assigner = Assigner { centroids, finder, every_centroid: options.every_centroid, one: options.one };
+    let assigner =
+        Assigner { centroids, finder, every_centroid: options.has("every-centroid"), one: options.has("one") };
 
-    let (mut best, mut second) = (vec![0; options.batch], vec![0; options.batch]);
+    let (mut best, mut second) = (vec![0; batch], vec![0; batch]);
     let mut first = 0;
     let mut next = || {
-        first = if first + 2 * options.batch > n { 0 } else { first + options.batch };
-        &rows[first * dimension..][..options.batch * dimension]
+        first = if first + 2 * batch > n { 0 } else { first + batch };
+        &rows[first * dimension..][..batch * dimension]
     };
     for _ in 0..WARM {
         assigner.label_together(next(), &mut best, &mut second);
     }
     let mut times = Vec::new();
-    let end = Duration::from_secs_f64(options.seconds);
+    let end = Duration::from_secs_f64(options.number("seconds")?.unwrap_or(2.0));
     let began = Instant::now();
     while began.elapsed() < end {
-        let batch = next();
+        let rows = next();
         let start = Instant::now();
-        assigner.label_together(batch, &mut best, &mut second);
+        assigner.label_together(rows, &mut best, &mut second);
         times.push(start.elapsed().as_secs_f64());
     }
     let total: f64 = times.iter().sum();
@@ -149,7 +121,7 @@ fn main() -> Result<(), Failure> {
     println!(
         "{}",
         json!({
-            "rows_per_second": (options.batch * times.len()) as f64 / total,
+            "rows_per_second": (batch * times.len()) as f64 / total,
             "p50_microseconds": quantile(0.5),
             "p99_microseconds": quantile(0.99),
             "calls": times.len(),

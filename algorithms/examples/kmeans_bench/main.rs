@@ -9,21 +9,19 @@
 #![allow(clippy::print_stdout)]
 
 mod npy;
-
+mod options;
 mod start;
 mod steps;
 mod sums;
 mod usage;
 
-use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::Path;
-use std::str::FromStr;
 use std::time::Instant;
 
 use coterie_algorithms::kmeans::local::{Params, lloyd_with};
 use coterie_algorithms::kmeans::{Partial, centring};
 use coterie_algorithms::metric::Metric;
+use options::Options;
 use serde_json::{Map, Value, json};
 
 /// Merges of which the speed is taken.
@@ -31,36 +29,11 @@ const MERGES: usize = 4;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// The command line: names to values, flags to nothing.
-struct Options(BTreeMap<String, String>);
-
-impl Options {
-    fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
-        let mut options = BTreeMap::new();
-        let mut arguments = arguments.peekable();
-        while let Some(argument) = arguments.next() {
-            let name = argument.strip_prefix("--").ok_or_else(|| format!("unexpected argument {argument}"))?;
-            let value = arguments.next_if(|next| !next.starts_with("--")).unwrap_or_default();
-            options.insert(name.to_owned(), value);
-        }
-        Ok(Self(options))
-    }
-
-    fn path(&self, name: &str) -> Option<&Path> {
-        self.0.get(name).map(Path::new)
-    }
-
-    fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
-        let parse = |text: &String| text.parse().map_err(|_| format!("--{name} is not a number: {text}").into());
-        self.0.get(name).map(parse).transpose()
-    }
-}
-
 fn main() -> Result<(), Failure> {
     let options = Options::parse(std::env::args().skip(1))?;
     let threads = options.number("threads")?.unwrap_or(0);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-    let (mut points, dimension) = npy::read(options.path("data").ok_or("--data is missing")?)?;
+    let (mut points, dimension) = npy::read(options.given("data")?)?;
     let initial = options.path("initial").map(npy::read).transpose()?.map(|(values, _)| values);
     let k = options.number("clusters")?.ok_or("--clusters is missing")?;
     let iterations: u32 = options.number("iterations")?.ok_or("--iterations is missing")?;
@@ -74,7 +47,7 @@ fn main() -> Result<(), Failure> {
     let means = centring::means(&points, dimension);
     centring::subtract(&mut points, &means);
     let prepared = began.elapsed().as_secs_f64();
-    let initial = match (initial, options.0.get("start").map(String::as_str)) {
+    let initial = match (initial, options.text("start")) {
         (Some(mut initial), _) => {
             centring::subtract(&mut initial, &means);
             initial
@@ -84,7 +57,7 @@ fn main() -> Result<(), Failure> {
         (None, Some(other)) => return Err(format!("--start {other} is not known: plus-plus or parallel").into()),
     };
     let started = began.elapsed().as_secs_f64();
-    let pruning = !options.0.contains_key("every-row");
+    let pruning = !options.has("every-row");
     let params = Params { metric: Metric::Euclidean, max_iterations: iterations, tolerance, pruning };
     let first = options.path("steps").map(|_| initial.clone());
     let fit = lloyd_with(&points, dimension, initial, &params);

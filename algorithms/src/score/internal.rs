@@ -6,7 +6,8 @@ use crate::metric::Metric;
 /// the least.
 ///
 /// `centroids` is k x d; `mean_distance[i]` is the mean distance of cluster i's rows to its centroid, and both are of the kind
-/// whose square is [`Metric::square`]. Give only clusters with rows. Centroids that coincide are taken as infinitely far apart, as scikit-learn does; one cluster scores 0.
+/// whose square is [`Metric::square`]. Give only clusters with rows. Centroids that coincide are taken as infinitely far apart,
+/// as scikit-learn does; one cluster scores 0.
 ///
 /// # Panics
 /// If the shapes do not agree.

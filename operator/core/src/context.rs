@@ -1,8 +1,10 @@
 //! What every step of a plan is told.
 
+use std::borrow::Cow;
+
 use coterie_crds::status::ClusteringJobStatus;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use crate::build::Owner;
 use crate::observed::{Children, Observed, Settings};
@@ -103,8 +105,8 @@ impl Todo {
 
 /// A kind of object that the operator writes.
 pub(crate) trait Child: Sized {
-    fn metadata(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-    fn metadata_mut(&mut self) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    fn metadata(&self) -> &ObjectMeta;
+    fn metadata_mut(&mut self) -> &mut ObjectMeta;
     fn kind(&self) -> Kind;
     fn object(self) -> Object;
 }
@@ -112,11 +114,11 @@ pub(crate) trait Child: Sized {
 macro_rules! children {
     ($($kind:ident: $type:ty),* $(,)?) => {$(
         impl Child for $type {
-            fn metadata(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+            fn metadata(&self) -> &ObjectMeta {
                 &self.metadata
             }
 
-            fn metadata_mut(&mut self) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+            fn metadata_mut(&mut self) -> &mut ObjectMeta {
                 &mut self.metadata
             }
 
@@ -141,27 +143,49 @@ children! {
     NetworkPolicy: k8s_openapi::api::networking::v1::NetworkPolicy,
 }
 
-/// The children with this owner.
-pub(crate) fn owned(children: &Children, uid: &str) -> Children {
-    fn keep<T: Clone>(
-        objects: &[T],
-        uid: &str,
-        metadata: impl Fn(&T) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
-    ) -> Vec<T> {
-        let ours = |object: &&T| metadata(object).owner_references.iter().flatten().any(|owner| owner.uid == uid);
-        objects.iter().filter(ours).cloned().collect()
-    }
-    let jobs = keep(&children.jobs, uid, |object| &object.metadata);
-    // Pods belong to Jobs, which may be gone while their pods end.
-    let pods = children.pods.clone();
-    Children {
-        config_maps: keep(&children.config_maps, uid, |object| &object.metadata),
-        services: keep(&children.services, uid, |object| &object.metadata),
+/// The children with this owner. Nothing is copied where these are all, as they nearly always are.
+pub(crate) fn owned<'a>(children: &'a Children, uid: &str) -> Cow<'a, Children> {
+    let Children {
+        config_maps,
+        services,
         jobs,
+        // Pods belong to Jobs, which may be gone while their pods end.
         pods,
-        deployments: keep(&children.deployments, uid, |object| &object.metadata),
-        autoscalers: keep(&children.autoscalers, uid, |object| &object.metadata),
-        disruption_budgets: keep(&children.disruption_budgets, uid, |object| &object.metadata),
-        network_policies: keep(&children.network_policies, uid, |object| &object.metadata),
+        deployments,
+        autoscalers,
+        disruption_budgets,
+        network_policies,
+    } = children;
+    let all = all_owned(config_maps, uid)
+        && all_owned(services, uid)
+        && all_owned(jobs, uid)
+        && all_owned(deployments, uid)
+        && all_owned(autoscalers, uid)
+        && all_owned(disruption_budgets, uid)
+        && all_owned(network_policies, uid);
+    if all {
+        return Cow::Borrowed(children);
     }
+    Cow::Owned(Children {
+        config_maps: keep(config_maps, uid),
+        services: keep(services, uid),
+        jobs: keep(jobs, uid),
+        pods: pods.clone(),
+        deployments: keep(deployments, uid),
+        autoscalers: keep(autoscalers, uid),
+        disruption_budgets: keep(disruption_budgets, uid),
+        network_policies: keep(network_policies, uid),
+    })
+}
+
+fn is_owned(object: &impl Child, uid: &str) -> bool {
+    object.metadata().owner_references.iter().flatten().any(|owner| owner.uid == uid)
+}
+
+fn all_owned<T: Child>(objects: &[T], uid: &str) -> bool {
+    objects.iter().all(|object| is_owned(object, uid))
+}
+
+fn keep<T: Child + Clone>(objects: &[T], uid: &str) -> Vec<T> {
+    objects.iter().filter(|object| is_owned(*object, uid)).cloned().collect()
 }

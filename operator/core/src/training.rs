@@ -3,23 +3,21 @@
 //! A run is *open* until the status says how it ended; from then on the status counts and its objects are only history. Each step below takes
 //! the account as the one before left it, so the order of the calls in [`plan`] is the order of events within one plan.
 
+mod objects;
+mod start;
+
 use coterie_crds::names::reason;
-use coterie_crds::run::{
-    COORDINATION_PORT, CoordinatorAddress, PublishedModel, RELAY_FROM_BYTES, Retention, RunConfig,
-};
-use coterie_crds::spec::ConcurrencyPolicy;
+use coterie_crds::run::PublishedModel;
 use coterie_crds::status::{FinishedRun, ModelStatus, RunState, RunStatus, Trigger};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::build::{self, Owner, Record};
 use crate::context::{Context, Todo};
-use crate::plan::{Action, Deletion, Kind, ObjectRef, Poll};
+use crate::plan::Poll;
 use crate::progress;
 use crate::results;
-use crate::rollout;
 use crate::runs::{self, Finding, Run};
-use crate::validate::{Key, Validated};
+use crate::validate::Key;
 
 /// Finished runs that the status lists, beside those whose objects are still there.
 const LISTED: usize = 10;
@@ -56,9 +54,9 @@ pub(crate) fn plan(context: &Context<'_>, todo: &mut Todo) -> Account {
     }
     accept(context, &mut account, todo);
     cancel_outdated(context, &mut runs, &mut account, todo);
-    start(context, &mut runs, &mut account, todo);
+    start::start(context, &mut runs, &mut account, todo);
     // What is over ends before something new begins, so that a crash in between never leaves two runs at work.
-    clean(context, &runs, &account, todo);
+    objects::clean(context, &runs, &account, todo);
     for run in runs.iter().filter(|run| run.over.is_none()) {
         advance(context, run, &mut account, todo);
     }
@@ -212,134 +210,9 @@ fn cancel_outdated(context: &Context<'_>, runs: &mut [Run<'_>], account: &mut Ac
 fn cancel(context: &Context<'_>, run: &mut Run<'_>, why: &str, account: &mut Account, todo: &mut Todo) {
     todo.normal(reason::RUN_CANCELLED, "Train", format!("run {} is cancelled: {why}", run.name));
     if run.is_gone() {
-        remove_unseen_job(run, todo); // else `clean` sees to it
+        objects::remove_unseen_job(run, todo); // else `clean` sees to it
     }
     close(context, run, RunState::Cancelled, format!("cancelled: {why}"), None, account);
-}
-
-/// Claims the next run if one is due.
-fn start<'a>(context: &Context<'a>, runs: &mut Vec<Run<'a>>, account: &mut Account, todo: &mut Todo) {
-    let Ok(spec) = context.spec else { return };
-    if spec.schedule.is_none() {
-        account.next_schedule = None;
-    }
-    let suspended = context.observed.job.spec.suspend;
-    let wanted = if suspended { None } else { needed(spec, account) };
-    let scheduled = scheduled(context, spec, suspended, runs, account, todo);
-    let Some(trigger) = wanted.or(scheduled.map(|_| Trigger::Schedule)) else { return };
-    let replaced = "the schedule's next time came";
-    if trigger == Trigger::Schedule && spec.schedule.as_ref().is_some_and(|s| s.policy == ConcurrencyPolicy::Replace) {
-        for run in runs.iter_mut().filter(|run| run.over.is_none()) {
-            cancel(context, run, replaced, account, todo);
-        }
-    }
-    let number = runs.last().map_or(1, |run| run.number + 1);
-    let name = runs::name(context.owner.name, number);
-    account.run = Some(fresh(number, &name, trigger, &spec.key, context.now));
-    if scheduled.is_some() {
-        account.last_schedule = scheduled;
-    }
-    todo.normal(reason::RUN_STARTING, "Train", format!("run {name} starts: {}", because(trigger)));
-    runs.push(Run {
-        number,
-        name,
-        key: Some(spec.key.clone()),
-        trigger,
-        scheduled,
-        created: None,
-        record: None,
-        service: None,
-        job: None,
-        pods: Vec::new(),
-        over: None,
-    });
-}
-
-fn because(trigger: Trigger) -> &'static str {
-    match trigger {
-        Trigger::Created => "the job is new",
-        Trigger::SpecChanged => "the spec changed",
-        Trigger::RetrainToken => "the retrain token changed",
-        Trigger::Schedule => "the schedule's time has come",
-        Trigger::ResultLost => "the outcome of the run before it was lost",
-    }
-}
-
-/// Why a run is needed apart from the schedule.
-fn needed(spec: &Validated, account: &Account) -> Option<Trigger> {
-    let satisfied = account.model.as_ref().is_some_and(|model| is_wanted(model, &spec.key));
-    let Some(newest) = &account.run else {
-        return (!satisfied).then_some(Trigger::Created);
-    };
-    let hash_is_wanted = newest.training_hash == spec.key.training_hash;
-    if hash_is_wanted && newest.retrain_token == spec.key.retrain_token {
-        return match newest.state {
-            RunState::Cancelled if account.lost => Some(Trigger::ResultLost),
-            RunState::Cancelled if !satisfied => Some(Trigger::SpecChanged),
-            RunState::Cancelled
-            | RunState::Failed
-            | RunState::Succeeded
-            | RunState::Starting
-            | RunState::Suspended
-            | RunState::Running => None,
-        };
-    }
-    if satisfied {
-        return None;
-    }
-    Some(if hash_is_wanted { Trigger::RetrainToken } else { Trigger::SpecChanged })
-}
-
-/// The time of the schedule that a run may start for now. Keeps the next time up to date.
-fn scheduled(
-    context: &Context<'_>,
-    spec: &Validated,
-    suspended: bool,
-    runs: &[Run<'_>],
-    account: &mut Account,
-    todo: &mut Todo,
-) -> Option<Timestamp> {
-    let schedule = spec.schedule.as_ref()?;
-    let next = schedule.next_after(context.now);
-    let due = account.next_schedule.and_then(|expected| schedule.due(expected, context.now));
-    let Some(due) = due else {
-        account.next_schedule = next;
-        if let (Some(next), false) = (next, suspended) {
-            todo.wake_at(next);
-        }
-        return None;
-    };
-    if suspended {
-        return None;
-    }
-    if let Some(next) = next {
-        todo.wake_at(next);
-    }
-    if due.expired {
-        todo.warning(
-            reason::MISSED_SCHEDULE,
-            "Schedule",
-            format!("the run of {} is left out: startingDeadlineSeconds has passed", due.time),
-        );
-        account.next_schedule = next;
-        return None;
-    }
-    let active = runs.iter().any(|run| run.over.is_none());
-    if active && schedule.policy == ConcurrencyPolicy::Forbid {
-        return None;
-    }
-    if due.count > 1 {
-        todo.warning(
-            reason::MISSED_SCHEDULE,
-            "Schedule",
-            format!(
-                "{} times of the schedule passed without a run; only the last, {}, is made up for",
-                due.count, due.time
-            ),
-        );
-    }
-    account.next_schedule = next;
-    Some(due.time)
 }
 
 /// Sees to the objects of an open run, and says where it stands.
@@ -368,7 +241,7 @@ fn advance(context: &Context<'_>, run: &Run<'_>, account: &mut Account, todo: &m
             todo.delete(job);
         }
     } else {
-        ensure(context, run, account.model.as_ref(), todo);
+        objects::ensure(context, run, account.model.as_ref(), todo);
     }
     let Some(newest) = account.run.as_mut().filter(|newest| newest.number == run.number) else { return };
     newest.state = state;
@@ -384,123 +257,6 @@ fn advance(context: &Context<'_>, run: &Run<'_>, account: &mut Account, todo: &m
             newest.observed_time.as_ref().map_or(context.now, |time| time.0 + context.settings.progress_interval);
         account.poll = Some(Poll { run: record.config.run.clone(), pod_ip, at: last.max(context.now) });
     }
-}
-
-/// Creates what an open run lacks: the record first, the Job last. `accepted` is the model that is to serve meanwhile.
-fn ensure(context: &Context<'_>, run: &Run<'_>, accepted: Option<&ModelStatus>, todo: &mut Todo) {
-    let job = &context.observed.job;
-    let owner = context.owner;
-    let workers = match (&run.record, context.spec) {
-        (Some((_, record)), _) => record.config.job.workers,
-        (None, Ok(spec)) => {
-            let record = new_record(context, run, accepted, spec);
-            let workers = record.config.job.workers;
-            todo.create(build::record(owner, &run.name, &record));
-            workers
-        }
-        // Nobody knows what to train.
-        (None, Err(_)) => return,
-    };
-    if run.service.is_none() {
-        todo.apply(None, build::run_service(owner, &run.name, run.number));
-    }
-    if run.job.is_none() {
-        todo.actions.push(Action::CreateIdentity(Box::new(build::identity(owner, &run.name, run.number))));
-        todo.create(build::run_job(job, &run.name, run.number, workers, context.settings));
-    }
-}
-
-fn new_record(context: &Context<'_>, run: &Run<'_>, accepted: Option<&ModelStatus>, spec: &Validated) -> Record {
-    let owner = context.owner;
-    let in_service = context.status.serving.iter().flat_map(|serving| [&serving.version, &serving.candidate_version]);
-    // The status may not know yet of a model that has just been accepted.
-    let models = context.status.model.iter().chain(accepted).map(|model| &model.version);
-    let mut protect: Vec<String> = in_service.flatten().chain(models).cloned().collect();
-    // Also while none of its replicas answers.
-    protect.extend(rollout::in_service(context).map(str::to_owned));
-    protect.sort();
-    protect.dedup();
-    let limit = context.observed.job.spec.output.as_ref().and_then(|output| output.history_limit);
-    let millis = |duration: jiff::SignedDuration| u64::try_from(duration.as_millis()).unwrap_or_default();
-    Record {
-        number: run.number,
-        trigger: run.trigger,
-        training_hash: spec.key.training_hash.clone(),
-        retrain_token: spec.key.retrain_token.clone(),
-        scheduled_time: run.scheduled,
-        config: RunConfig {
-            run: format!("{}-{}", run.name, owner.short_uid()),
-            version: None,
-            job: spec.resolved.clone(),
-            coordinator: CoordinatorAddress::Address(format!(
-                "{0}-0.{0}.{1}.svc:{COORDINATION_PORT}",
-                run.name, owner.namespace
-            )),
-            lease_millis: millis(context.settings.lease),
-            patience_millis: millis(context.settings.patience),
-            tls: build::TLS_DIRECTORY.into(),
-            retention: limit.map(|limit| Retention { limit: limit.unsigned_abs(), protect }),
-            relay_from_bytes: RELAY_FROM_BYTES,
-        },
-    }
-}
-
-/// Removes what is left of runs that are over: cancelled ones, and more finished ones than `spec.history` keeps.
-fn clean(context: &Context<'_>, runs: &[Run<'_>], account: &Account, todo: &mut Todo) {
-    let limits = &context.observed.job.spec.history;
-    let newest = account.run.as_ref().map(|run| run.number);
-    let (mut successful, mut failed) = (limits.successful_runs, limits.failed_runs);
-    for run in runs.iter().rev() {
-        let kept = match run.over {
-            None => continue,
-            Some(RunState::Succeeded) => {
-                successful -= 1;
-                successful >= 0
-            }
-            Some(RunState::Failed) => {
-                failed -= 1;
-                failed >= 0
-            }
-            Some(_) => false,
-        };
-        // The Job of the newest run shows how things stand.
-        let shown = newest == Some(run.number) && run.over != Some(RunState::Cancelled);
-        if !kept && !shown {
-            remove(context.owner, run, todo);
-        }
-    }
-}
-
-/// Removes the objects of a run: the Job and its pods first, the record last.
-fn remove(owner: Owner<'_>, run: &Run<'_>, todo: &mut Todo) {
-    if let Some(job) = run.job {
-        todo.delete(job);
-        return;
-    }
-    if run.is_gone() {
-        return;
-    }
-    if run.over == Some(RunState::Cancelled) {
-        remove_unseen_job(run, todo);
-    }
-    // Secrets are never read, so what is left of the run stands for its Secret too.
-    todo.actions.push(Action::Delete(Deletion {
-        object: ObjectRef { kind: Kind::Secret, name: build::identity_name(owner, &run.name) },
-        uid: None,
-        resource_version: None,
-    }));
-    if let Some(service) = run.service {
-        todo.delete(service);
-    }
-    if let Some((record, _)) = &run.record {
-        todo.delete(*record);
-    }
-}
-
-/// Removes a Job that may have been created a moment ago. One of that name that is somebody else's stays: the executor looks first.
-fn remove_unseen_job(run: &Run<'_>, todo: &mut Todo) {
-    let object = ObjectRef { kind: Kind::Job, name: run.name.clone() };
-    todo.actions.push(Action::Delete(Deletion { object, uid: None, resource_version: None }));
 }
 
 /// Shortens the list of finished runs, but not by those that still have objects: without an entry they would be taken for open.

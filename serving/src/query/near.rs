@@ -1,6 +1,6 @@
 //! Which centroids are near a row in feature space, by the model's metric.
 
-use coterie_algorithms::jaccard::Scan;
+use coterie_algorithms::jaccard::SetFinder;
 use coterie_algorithms::kmeans::{self, Finder, FinderBuffers};
 use coterie_algorithms::metric::Metric;
 use coterie_model::Model;
@@ -20,7 +20,7 @@ pub(super) enum Near {
     /// Straight-line distances order them: without a close look at all.
     Vectors(Box<Finder>),
     /// They are shares of sets: one by one.
-    Sets(Scan),
+    Sets(SetFinder),
 }
 
 impl Near {
@@ -28,7 +28,7 @@ impl Near {
     pub(super) fn new(model: &Model) -> Self {
         match model.metric {
             Metric::Euclidean | Metric::Cosine => Self::Vectors(Box::new(Finder::new(&model.centroids))),
-            Metric::Jaccard => Self::Sets(Scan::new(&model.centroids)),
+            Metric::Jaccard => Self::Sets(SetFinder::new(&model.centroids)),
         }
     }
 

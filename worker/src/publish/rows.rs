@@ -12,7 +12,7 @@ use arrow::{
 };
 use coterie_algorithms::{
     features::Pipeline,
-    jaccard::Scan,
+    jaccard::SetFinder,
     kmeans::{Centroids, assign},
     lsh::NOISE,
     metric::Metric,
@@ -53,7 +53,7 @@ pub struct Clusters<'a> {
     centroids: &'a Centroids,
     labels: &'a Labels,
     /// What finds the nearest centroid of a set, made when the first is asked for.
-    scan: OnceLock<Scan>,
+    finder: OnceLock<SetFinder>,
 }
 
 /// Name of a split's object.
@@ -66,7 +66,7 @@ impl<'a> Clusters<'a> {
     /// The clusters of a run.
     #[must_use]
     pub fn new(centroids: &'a Centroids, labels: &'a Labels) -> Self {
-        Self { centroids, labels, scan: OnceLock::new() }
+        Self { centroids, labels, finder: OnceLock::new() }
     }
 
     /// The cluster that each row is measured against: its own. Noise belongs to none; how far it is from the nearest one is
@@ -83,7 +83,7 @@ impl<'a> Clusters<'a> {
         match metric {
             Metric::Euclidean | Metric::Cosine => assign(centroids, &alone, &mut nearest),
             Metric::Jaccard => {
-                self.scan.get_or_init(|| Scan::new(centroids)).assign(centroids, &alone, &mut nearest);
+                self.finder.get_or_init(|| SetFinder::new(centroids)).assign(centroids, &alone, &mut nearest);
             }
         }
         for (label, nearest) in measured.iter_mut().filter(|label| **label == NOISE).zip(nearest) {

@@ -109,8 +109,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Line>> {
     text.lines().enumerate().map(parse).collect()
 }
 
-/// The lines as text.
-pub(crate) fn write(lines: &[Line]) -> Result<String> {
+/// Lines as text, each a value in JSON.
+pub(crate) fn write(lines: &[impl Serialize]) -> Result<String> {
     let mut text = String::new();
     for line in lines {
         text.push_str(&serde_json::to_string(line)?);

@@ -1,12 +1,14 @@
 //! `cargo xtask bench`: how fast we are, beside what a user would otherwise run.
 
+mod arguments;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Subcommand;
+use serde::Serialize;
 
 use crate::bench::assignment::{self, Assignment};
 use crate::bench::cases::{Case, k_means};
@@ -21,6 +23,9 @@ use crate::context::Context;
 use crate::process::{self, cargo, note};
 use crate::tools;
 
+pub(crate) use arguments::Arguments;
+use arguments::{Assign, Command, KMeans, Serve, Similar};
+
 /// Python packages of the peers, with exact versions.
 const REQUIREMENTS: &str = include_str!("../../../bench/requirements.txt");
 /// Rows of made data, and of data that is made only to see that everything works.
@@ -28,119 +33,6 @@ const ROWS: (u64, u64) = (1_000_000, 20_000);
 /// The page that tells the figures, and the plot in it.
 const PAGE: &str = "docs/benchmarks.md";
 const PLOT: &str = "docs/benchmarks/kmeans.svg";
-
-#[derive(clap::Args)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// K-means beside faiss, scikit-learn, scikit-learn-intelex, SuperKMeans and Spark.
-    Kmeans(KMeans),
-    /// The assignment step alone, as serving does it, beside faiss.
-    Assign(Assign),
-    /// Similar items, beside hnswlib and faiss.
-    Similar(Similar),
-    /// A served model over the wire.
-    Serve(Serve),
-}
-
-/// Trains a model of 1,024 clusters of 128 columns, serves it, and asks it with `coterie bench-serve`: lone requests at 10,000 a second over
-/// gRPC and REST, the highest rate of each, and batches of 1,024 beside the kernel alone. Lines of JSON go to target/bench/serve.jsonl.
-#[derive(clap::Args)]
-struct Serve {
-    /// Runs of each measurement; 3 when unset, 1 with --quick.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: Option<u32>,
-    /// Seconds of each run, and of each step on the way to the highest rate.
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
-    seconds: f64,
-    /// Few rows, a low rate and no waiting: only to see that everything works.
-    #[arg(long)]
-    quick: bool,
-    /// Longest wait for a quiet machine before each run.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    quiet_wait: u64,
-    /// Write the tables into docs/benchmarks.md, and the lines into docs/benchmarks/serve.jsonl.
-    #[arg(long, conflicts_with = "quick")]
-    publish: bool,
-}
-
-/// Each contender answers the same queries one by one on one thread, in a process of its own: recall against queries per second. Lines of
-/// JSON and a plot go to target/bench.
-#[derive(clap::Args)]
-struct Similar {
-    /// Real embeddings instead of made rows: .npy (float32 rows), or Parquet with one column of lists.
-    #[arg(long, value_name = "FILE")]
-    embeddings: Option<PathBuf>,
-    /// Only this peer; may be given several times.
-    #[arg(long, value_name = "NAME")]
-    peer: Vec<String>,
-    /// Few rows: only to see that everything works.
-    #[arg(long)]
-    quick: bool,
-    /// Write the table and the plot into docs/benchmarks.md and docs/benchmarks.
-    #[arg(long, conflicts_with = "quick")]
-    publish: bool,
-}
-
-/// Runs each contender in turn, round after round, each in a process of its own, in batches of 1, 1,024 and 65,536 rows. Lines of JSON go to
-/// target/bench.
-#[derive(clap::Args)]
-struct Assign {
-    /// Runs of each contender; 3 when unset, 1 with --quick.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: Option<u32>,
-    /// Seconds of each run.
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
-    seconds: f64,
-    /// Few rows and no waiting: only to see that everything works.
-    #[arg(long)]
-    quick: bool,
-    /// Longest wait for a quiet machine before each run.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    quiet_wait: u64,
-    /// Write the tables into docs/benchmarks.md.
-    #[arg(long, conflicts_with = "quick")]
-    publish: bool,
-}
-
-/// Runs each contender in turn, round after round, each in a process of its own. Lines of JSON, tables and a plot go to target/bench.
-#[derive(clap::Args)]
-struct KMeans {
-    /// Only this case; may be given several times.
-    #[arg(long, value_name = "NAME")]
-    case: Vec<String>,
-    /// Runs of each contender; 3 when unset, 1 with --quick.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: Option<u32>,
-    /// Few rows and no waiting: only to see that everything works.
-    #[arg(long)]
-    quick: bool,
-    /// Threads of each contender; all processors when unset.
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Real embeddings for conv-embeddings-k256: .npy (float32 rows), or Parquet with one column of lists.
-    #[arg(long, value_name = "FILE", env = "COTERIE_BENCH_EMBEDDINGS")]
-    embeddings: Option<PathBuf>,
-    /// Longest wait for a quiet machine before each run.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    quiet_wait: u64,
-    /// How often a run that others disturbed is repeated; the least disturbed counts. Never with --quick.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    again: u32,
-    /// Longest time of one run; a contender that takes longer is given up.
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
-    limit: u64,
-    /// Show the lines of earlier runs instead of running anything; may be given several times.
-    #[arg(long, value_name = "FILE.jsonl")]
-    from: Vec<PathBuf>,
-    /// Write the tables and the plot into docs/benchmarks.md and docs/benchmarks/kmeans.svg.
-    #[arg(long, conflicts_with = "quick")]
-    publish: bool,
-}
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     match &arguments.command {
@@ -172,12 +64,9 @@ fn run_similar(context: &Context, arguments: &Similar) -> Result<()> {
     let table = process::output(&mut script).context("bench/similar.py failed")?;
     show(&table);
     if arguments.publish {
-        let machine = Machine::this();
-        let head = format!("{}, {} ({} processors).", today(), machine.cpu, machine.cores);
+        let head = head(&today(), &Machine::this());
         let picture = format!("![Recall against queries per second](benchmarks/{name}.svg)");
-        let path = context.root.join(PAGE);
-        let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        write(&path, &page::replace(&page, &format!("bench {name}"), &format!("{head}\n\n{picture}\n\n{table}"))?)?;
+        tell(context, &format!("bench {name}"), &format!("{head}\n\n{picture}\n\n{table}"))?;
         let drawn = fs::read_to_string(&plot).with_context(|| format!("cannot read {}", plot.display()))?;
         write(&context.root.join(format!("docs/benchmarks/{name}.svg")), &drawn)?;
     }
@@ -185,6 +74,7 @@ fn run_similar(context: &Context, arguments: &Similar) -> Result<()> {
 }
 
 fn run_assign(context: &Context, arguments: &Assign) -> Result<()> {
+    let care = &arguments.care;
     let folder = context.target().join("bench");
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let assignment = Assignment {
@@ -192,36 +82,27 @@ fn run_assign(context: &Context, arguments: &Assign) -> Result<()> {
         ours: build_example(context, "assign_bench")?,
         data: context.cache.join("bench-data"),
         work: folder.join("work").join("assign"),
-        rows: if arguments.quick { ROWS.1 * 4 } else { ROWS.0 },
-        rounds: arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 3 }),
-        seconds: if arguments.quick { 0.1 } else { arguments.seconds },
-        quiet_wait: Duration::from_secs(if arguments.quick { 0 } else { arguments.quiet_wait }),
+        rows: care.choose(ROWS.0, ROWS.1 * 4),
+        rounds: care.rounds(),
+        seconds: care.choose(arguments.seconds, 0.1),
+        quiet_wait: care.quiet_wait(10),
         date: today(),
         machine: Machine::this(),
     };
     let lines = assignment.measure()?;
-    let kept = folder.join("assign.jsonl");
-    let mut text = String::new();
-    for line in &lines {
-        text.push_str(&serde_json::to_string(line)?);
-        text.push('\n');
-    }
-    write(&kept, &text)?;
-    note(&format!("{} lines in {}", lines.len(), kept.display()));
+    keep(&folder.join("assign.jsonl"), &lines)?;
     let tables = assignment::markdown(&lines);
     show(&tables);
     if arguments.publish {
-        let Assignment { date, machine, .. } = &assignment;
-        let head = format!("{date}, {} ({} processors).\n\n", machine.cpu, machine.cores);
-        let path = context.root.join(PAGE);
-        let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        write(&path, &page::replace(&page, "bench assign", &format!("{head}{tables}"))?)?;
+        let head = head(&assignment.date, &assignment.machine);
+        tell(context, "bench assign", &format!("{head}\n\n{tables}"))?;
         note(&format!("wrote {PAGE}"));
     }
     Ok(())
 }
 
 fn run_serve(context: &Context, arguments: &Serve) -> Result<()> {
+    let care = &arguments.care;
     let folder = context.target().join("bench");
     // Making rows takes NumPy alone, and no peer takes part.
     let numpy = REQUIREMENTS
@@ -237,33 +118,23 @@ fn run_serve(context: &Context, arguments: &Serve) -> Result<()> {
         maker: context.root.join("bench/make_data.py"),
         data: context.cache.join("bench-data"),
         work: folder.join("work").join("serve"),
-        rows: if arguments.quick { ROWS.1 } else { ROWS.0 },
-        rate: if arguments.quick { RATE / 20 } else { RATE },
-        rounds: arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 3 }),
-        seconds: if arguments.quick { 0.3 } else { arguments.seconds },
+        rows: care.choose(ROWS.0, ROWS.1),
+        rate: care.choose(RATE, RATE / 20),
+        rounds: care.rounds(),
+        seconds: care.choose(arguments.seconds, 0.3),
         threads: thread::available_parallelism().map_or(1, usize::from),
-        quiet_wait: Duration::from_secs(if arguments.quick { 0 } else { arguments.quiet_wait }),
+        quiet_wait: care.quiet_wait(10),
         date: today(),
         machine: Machine::this(),
     };
     let lines = serving.measure()?;
-    let mut text = String::new();
-    for line in &lines {
-        text.push_str(&serde_json::to_string(line)?);
-        text.push('\n');
-    }
-    let kept = folder.join("serve.jsonl");
-    write(&kept, &text)?;
-    note(&format!("{} lines in {}", lines.len(), kept.display()));
+    keep(&folder.join("serve.jsonl"), &lines)?;
     let tables = serving::markdown(&lines);
     show(&tables);
     if arguments.publish {
-        let Serving { date, machine, .. } = &serving;
-        let head = format!("{date}, {} ({} processors). ", machine.cpu, machine.cores);
-        let path = context.root.join(PAGE);
-        let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        write(&path, &page::replace(&page, "bench serve", &format!("{head}{tables}"))?)?;
-        write(&context.root.join("docs/benchmarks/serve.jsonl"), &text)?;
+        let head = head(&serving.date, &serving.machine);
+        tell(context, "bench serve", &format!("{head} {tables}"))?;
+        write(&context.root.join("docs/benchmarks/serve.jsonl"), &lines::write(&lines)?)?;
         note(&format!("wrote {PAGE} and docs/benchmarks/serve.jsonl"));
     }
     Ok(())
@@ -309,17 +180,18 @@ fn chosen(names: &[String]) -> Result<Vec<Case>> {
 }
 
 fn measure(context: &Context, arguments: &KMeans, cases: &[Case], folder: &Path) -> Result<Vec<Line>> {
+    let care = &arguments.care;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let session = Session {
         tools: build(context, cases, arguments.threads.unwrap_or(cores))?,
         data: context.cache.join("bench-data"),
         work: folder.join("work"),
         embeddings: arguments.embeddings.clone(),
-        rows: if arguments.quick { ROWS.1 } else { ROWS.0 },
-        rounds: arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 3 }),
-        quick: arguments.quick,
-        quiet_wait: Duration::from_secs(if arguments.quick { 0 } else { arguments.quiet_wait }),
-        again: if arguments.quick { 0 } else { arguments.again },
+        rows: care.choose(ROWS.0, ROWS.1),
+        rounds: care.rounds(),
+        quick: care.quick,
+        quiet_wait: care.quiet_wait(30),
+        again: care.choose(arguments.again, 0),
         limit: Duration::from_secs(arguments.limit),
         date: today(),
         machine: Machine::this(),
@@ -364,23 +236,37 @@ fn publish(context: &Context, lines: &[Line], summaries: &[Summary], sections: &
     if lines.iter().any(|line| line.quick) {
         bail!("lines of a run with --quick are not published");
     }
-    let page_path = context.root.join(PAGE);
-    let page = fs::read_to_string(&page_path).with_context(|| format!("cannot read {}", page_path.display()))?;
-    let machine = &first.machine;
-    let head = format!(
-        "{}, {} ({} processors).\n\n![Times](benchmarks/kmeans.svg)\n\n",
-        first.date, machine.cpu, machine.cores
-    );
-    if summaries.iter().any(|summary| summary.machine != *machine) {
+    if summaries.iter().any(|summary| summary.machine != first.machine) {
         bail!("lines of different machines cannot be told together");
     }
-    write(&page_path, &page::replace(&page, "bench kmeans", &format!("{head}{}", sections.join("\n")))?)?;
+    let head = head(&first.date, &first.machine);
+    let picture = "![Times](benchmarks/kmeans.svg)";
+    tell(context, "bench kmeans", &format!("{head}\n\n{picture}\n\n{}", sections.join("\n")))?;
     let plot_path = context.root.join(PLOT);
     if let Some(folder) = plot_path.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     write(&plot_path, drawn)?;
     note(&format!("wrote {PAGE} and {PLOT}"));
+    Ok(())
+}
+
+/// When and on what the figures below it were measured.
+fn head(date: &str, machine: &Machine) -> String {
+    format!("{date}, {} ({} processors).", machine.cpu, machine.cores)
+}
+
+/// Puts text between the markers of a name in the page of all figures.
+fn tell(context: &Context, name: &str, text: &str) -> Result<()> {
+    let path = context.root.join(PAGE);
+    let page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    write(&path, &page::replace(&page, name, text)?)
+}
+
+/// Writes lines to a file, and says so.
+fn keep(path: &Path, lines: &[impl Serialize]) -> Result<()> {
+    write(path, &lines::write(lines)?)?;
+    note(&format!("{} lines in {}", lines.len(), path.display()));
     Ok(())
 }
 

@@ -233,8 +233,8 @@ impl Operator {
             self.interval = made.traffic.as_ref().map(|_| server.now);
         }
         self.traffic.clone_from(&made.traffic);
-        let in_flight = InFlight { plan: made.clone(), next: 0, job: self.observed.job.clone() };
-        self.in_flight = Some(in_flight).filter(|_| made.status.is_some() || !made.actions.is_empty());
+        let writes = made.status.is_some() || !made.actions.is_empty();
+        self.in_flight = writes.then(|| InFlight { plan: made.clone(), next: 0, job: self.observed.job.clone() });
         Some(made)
     }
 

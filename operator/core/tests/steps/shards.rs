@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus};
 use k8s_openapi::api::core::v1::Service;
 
-use crate::situation::{MANIFEST, Situation};
+use crate::situation::{MANIFEST, Situation, published};
 
 const DIVIDED: &str = "serving: {replicas: 2, similarItems: true, shards: 3}";
 
@@ -15,9 +15,23 @@ fn divided() -> Situation {
     situation.rest();
     situation.start_pod(1);
     situation.rest();
-    situation.end_run(1, &crate::situation::published("v1", 0.6));
+    situation.end_run(1, &published("v1", 0.6));
     situation.rest();
     situation
+}
+
+/// Another seed is asked for, and its model trained; none of its shards answers yet.
+fn train_second(situation: &mut Situation) {
+    situation.change(|job| job.spec.seed = 1);
+    end_second(situation);
+}
+
+/// The second run ends with a model.
+fn end_second(situation: &mut Situation) {
+    situation.rest();
+    situation.start_pod(2);
+    situation.end_run(2, &published("v2", 0.6));
+    situation.rest();
 }
 
 fn all_ready(situation: &mut Situation, fleet: &str, shards: u32) {
@@ -116,11 +130,7 @@ fn serving_names(situation: &Situation) -> usize {
 fn the_next_version_takes_over_once_all_its_shards_are_ready_and_the_one_before_goes_whole() {
     let mut situation = divided();
     all_ready(&mut situation, "v1-of-3", 3);
-    situation.change(|job| job.spec.seed = 1);
-    situation.rest();
-    situation.start_pod(2);
-    situation.end_run(2, &crate::situation::published("v2", 0.6));
-    situation.rest();
+    train_second(&mut situation);
     situation.replicas_ready("v2-of-3-0");
     situation.replicas_ready("v2-of-3-1");
     situation.rest();
@@ -139,11 +149,7 @@ fn the_next_version_takes_over_once_all_its_shards_are_ready_and_the_one_before_
 fn without_a_service_the_version_that_answers_whole_counts() {
     let mut situation = divided();
     all_ready(&mut situation, "v1-of-3", 3);
-    situation.change(|job| job.spec.seed = 1);
-    situation.rest();
-    situation.start_pod(2);
-    situation.end_run(2, &crate::situation::published("v2", 0.6));
-    situation.rest();
+    train_second(&mut situation);
     situation.replicas_ready("v2-of-3-0");
     situation.observed.children.services.retain(|object| object.metadata.name.as_deref() != Some("songs"));
     situation.rest();
@@ -192,9 +198,7 @@ fn a_model_that_the_spec_does_not_ask_for_stays_as_it_is() {
     situation.rest();
     assert_eq!(situation.status().run.as_ref().unwrap().number, 2);
     assert_eq!(serving(&situation).iter().filter(|name| name.starts_with("Deployment")).count(), 1);
-    situation.start_pod(2);
-    situation.end_run(2, &crate::situation::published("v2", 0.6));
-    situation.rest();
+    end_second(&mut situation);
     all_ready(&mut situation, "v2-of-3", 3);
     assert_eq!(situation.selected(), "v2-of-3");
     // And back.

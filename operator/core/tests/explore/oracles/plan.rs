@@ -140,12 +140,11 @@ fn traffic(observed: &Observed, plan: &Plan) -> Result<(), String> {
         let owners = deployment.metadata.owner_references.iter().flatten();
         owners.map(|owner| Some(&owner.uid)).any(|uid| uid == observed.job.metadata.uid.as_ref())
     };
-    let deployments: Vec<Deployment> = observed.children.deployments.iter().filter(ours).cloned().collect();
-    let deployments = &deployments;
+    let deployments = || observed.children.deployments.iter().filter(ours);
     // A fleet answers once all its shards do.
     let answers = |wanted: &String| {
         let shards = wanted.rsplit_once("-of-").map_or(1, |(_, shards)| shards.parse().unwrap());
-        let of_it = deployments.iter().filter(|deployment| version(deployment) == Some(wanted));
+        let of_it = deployments().filter(|deployment| version(deployment) == Some(wanted));
         of_it.filter(|deployment| available(deployment) > 0).count() == shards
     };
     let service = observed.children.services.iter().find(|service| service.metadata.name.as_deref() == Some(NAME));
@@ -155,16 +154,14 @@ fn traffic(observed: &Observed, plan: &Plan) -> Result<(), String> {
             Action::Apply(Object::Service(service)) if service.metadata.name.as_deref() == Some(NAME) => {
                 let after = selected(service).ok_or("the Service selects no version")?;
                 let moved = before != Some(after);
-                let others = deployments.iter().filter_map(version).any(|other| other != after && answers(other));
+                let others = deployments().filter_map(version).any(|other| other != after && answers(other));
                 must!(!moved || answers(after) || !others, "the Service is pointed at {after}, where nothing answers");
             }
             Action::Delete(deletion)
                 if deletion.object.kind == Kind::Deployment && observed.job.spec.serving.is_some() =>
             {
-                let gone = deployments
-                    .iter()
-                    .find(|d| d.metadata.name.as_ref() == Some(&deletion.object.name))
-                    .and_then(version);
+                let gone =
+                    deployments().find(|d| d.metadata.name.as_ref() == Some(&deletion.object.name)).and_then(version);
                 must!(
                     gone.is_none() || before != gone,
                     "the Deployment that the Service selects, {gone:?}, is deleted"
