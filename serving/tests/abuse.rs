@@ -75,7 +75,7 @@ fn resident() -> u64 {
 async fn answered(server: &Running) {
     let reply = server.post("/v1/assign", GOOD).await.ok();
     assert_eq!(reply["assignments"][0]["cluster"], 1);
-    let lone = AssignRequest { vector: vec![160.0, 0.0], model_version: String::new() };
+    let lone = AssignRequest { vector: vec![160.0, 0.0], ..AssignRequest::default() };
     let reply = server.client().await.assign(lone).await.unwrap().into_inner();
     assert_eq!(reply.assignment.unwrap().cluster, 1);
 }
@@ -210,6 +210,8 @@ async fn deep_nesting_is_refused_everywhere() {
                 "",
                 "{\"vector\": ",
                 "{\"vectors\": ",
+                "{\"set\": ",
+                "{\"sets\": ",
                 "{\"id\": ",
                 "{\"unknown\": ",
                 "{\"inputs\": ",

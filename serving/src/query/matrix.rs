@@ -1,6 +1,6 @@
 //! Rows of a request, checked to fit the model, in the form they arrived in.
 
-use super::QueryError;
+use super::{QueryError, Sets};
 use bytes::Bytes;
 use coterie_model::Model;
 use std::ops::Range;
@@ -21,6 +21,8 @@ enum Values {
     Floats(Vec<f32>),
     /// Little-endian `f32`, at any alignment.
     Bytes(Bytes),
+    /// Sets that the model was trained on the like of.
+    Sets(Sets),
 }
 
 impl Matrix {
@@ -89,6 +91,44 @@ impl Matrix {
         Ok(Self { values: Values::Bytes(data), rows, dimension: found })
     }
 
+    /// A lone set.
+    ///
+    /// # Errors
+    /// [`QueryError`] when the model was not trained on such sets.
+    pub fn from_set(model: &Model, set: Sets) -> Result<Self, QueryError> {
+        set.check(model, false)?;
+        Ok(Self { values: Values::Sets(set), rows: 1, dimension: model.input_dimension() })
+    }
+
+    /// Sets of which no more than `most` are allowed, and no more than are `most_values` values as rows: they cost what rows cost,
+    /// however short they are.
+    ///
+    /// # Errors
+    /// [`QueryError`] when there are none or too many, or the model was not trained on such sets.
+    pub fn from_sets(model: &Model, sets: Sets, most: usize, most_values: usize) -> Result<Self, QueryError> {
+        sets.check(model, true)?;
+        let (rows, dimension) = (sets.len(), model.input_dimension());
+        let most = most.min((most_values / dimension).max(1));
+        match rows {
+            0 => Err(QueryError::NoSets),
+            rows if rows > most => Err(QueryError::TooManySets { sets: rows, most, dimension }),
+            _ => Ok(Self { values: Values::Sets(sets), rows, dimension }),
+        }
+    }
+
+    /// Some of the rows.
+    pub(crate) fn pick(&self, rows: &[usize]) -> Self {
+        let values = match &self.values {
+            Values::Sets(sets) => Values::Sets(sets.pick(rows)),
+            Values::Floats(_) | Values::Bytes(_) => {
+                let mut values = Vec::with_capacity(rows.len() * self.dimension);
+                rows.iter().for_each(|&row| self.with_rows(row..row + 1, |row| values.extend_from_slice(row)));
+                Values::Floats(values)
+            }
+        };
+        Self { values, rows: rows.len(), dimension: self.dimension }
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
@@ -96,11 +136,12 @@ impl Matrix {
 
     /// Hands the rows in `range`, row-major, to `use_rows`.
     pub fn with_rows<T>(&self, range: Range<usize>, use_rows: impl FnOnce(&[f32]) -> T) -> T {
-        let range = range.start * self.dimension..range.end * self.dimension;
+        let places = range.start * self.dimension..range.end * self.dimension;
         match &self.values {
-            Values::Floats(values) => use_rows(&values[range]),
+            Values::Floats(values) => use_rows(&values[places]),
+            Values::Sets(sets) => use_rows(&sets.rows(range, self.dimension)),
             Values::Bytes(data) => {
-                let data = &data[range.start * 4..range.end * 4];
+                let data = &data[places.start * 4..places.end * 4];
                 let values: Vec<f32> =
                     data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
                 use_rows(&values)

@@ -88,6 +88,7 @@ fn model(metric: Metric, pipeline: Pipeline, centroids: Vec<f32>, names: &[&str]
         pipeline,
         centroids: Centroids::new(d, centroids),
         feature_names: names.iter().map(|&name| name.to_owned()).collect(),
+        members: None,
         clusters: (0..k).map(cluster).collect(),
         training: Training {
             algorithm: "KMeans".to_owned(),
