@@ -213,7 +213,13 @@ pub(crate) fn select(object: &str, table: &[Column], columns: &Columns) -> Resul
         }
         let width = columns.features.len();
         check_width(object, "features", Some(width))?;
-        return Ok(Selection { vector: None, features: columns.features.clone(), members: None, width: Some(width), id });
+        return Ok(Selection {
+            vector: None,
+            features: columns.features.clone(),
+            members: None,
+            width: Some(width),
+            id,
+        });
     }
     by_default(object, table, columns, id)
 }
@@ -357,7 +363,13 @@ mod tests {
         let selection = select("o", &table(), &columns).unwrap();
         assert_eq!(
             selection,
-            Selection { vector: None, features: vec!["a".into(), "b".into()], members: None, width: Some(2), id: Some(IdKind::Int) }
+            Selection {
+                vector: None,
+                features: vec!["a".into(), "b".into()],
+                members: None,
+                width: Some(2),
+                id: Some(IdKind::Int)
+            }
         );
         let lists = vec![column("id", Kind::Integer), column("v", Kind::List(None))];
         let selection = select("o", &lists, &Columns { id: Some("id".into()), ..Columns::default() }).unwrap();
@@ -398,7 +410,8 @@ mod tests {
         let two = Selection { width: Some(4), ..one.clone() };
         let error = agree(("first", &one), ("second", &two)).unwrap_err().to_string();
         assert!(error.contains("second") && error.contains("first") && error.contains("4 elements"), "{error}");
-        let a = Selection { vector: None, features: vec!["x".into(), "y".into()], members: None, width: Some(2), id: None };
+        let a =
+            Selection { vector: None, features: vec!["x".into(), "y".into()], members: None, width: Some(2), id: None };
         let b = Selection { features: vec!["y".into(), "x".into()], ..a.clone() };
         agree(("first", &a), ("second", &b)).unwrap();
         let c = Selection { features: vec!["y".into(), "z".into()], ..a.clone() };

@@ -87,7 +87,9 @@ impl Service {
         let AssignRequest { vector, model_version, set } = request;
         let served = self.app.served(&model_version)?;
         let matrix = match set {
-            Some(set) if vector.is_empty() => Matrix::from_set(served.model(), sets::read(&self.app, vec![set]).await?)?,
+            Some(set) if vector.is_empty() => {
+                Matrix::from_set(served.model(), sets::read(&self.app, vec![set]).await?)?
+            }
             Some(_) => return Err(either("vector or set")),
             None => Matrix::from_vector(served.model(), vector)?,
         };

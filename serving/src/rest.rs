@@ -95,10 +95,12 @@ async fn assign(State(app): State<Arc<App>>, request: Request) -> Reply {
         (Some(vector), None, None, None) => (Matrix::from_vector(model, vector.0)?, true),
         (None, Some(vectors), None, None) => (Matrix::from_rows(model, vectors.values, &vectors.ends, most)?, false),
         (None, None, Some(set), None) => (Matrix::from_set(model, set.0)?, true),
-        (None, None, None, Some(sets)) => {
-            (Matrix::from_sets(model, sets.0, most, app.settings.most_values())?, false)
+        (None, None, None, Some(sets)) => (Matrix::from_sets(model, sets.0, most, app.settings.most_values())?, false),
+        _ => {
+            return Err(one_of(
+                "\"vector\": [...], \"vectors\": [[...], ...], \"set\": [...] or \"sets\": [[...], ...]",
+            ));
         }
-        _ => return Err(one_of("\"vector\": [...], \"vectors\": [[...], ...], \"set\": [...] or \"sets\": [[...], ...]")),
     };
     let assignments = app.assign(&served, matrix, lone).await?;
     let large = assignments.len() > SPELT_AT_ONCE;

@@ -3,6 +3,7 @@
 
 mod support;
 
+use coterie_algorithms::members::Members;
 use coterie_model::items::Options;
 use coterie_protocol::query::{AssignRequest, GetModelRequest, ListClustersRequest};
 use coterie_serving::Settings;
@@ -249,6 +250,32 @@ async fn many_small_parts_take_little_memory() {
         let (reply, most) = peak;
         assert_eq!(reply.status, 400, "{reply:?}");
         // The body is here two or three times, with the client that sends it.
+        let grown = most.saturating_sub(before) / MIB;
+        assert!(grown < 10 * SIZE as u64 / MIB, "{grown} MiB for {SIZE} bytes of {part}");
+    }
+    watch.end(&server).await;
+}
+
+/// However short sets are, as rows they are wide.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sets_take_little_memory() {
+    let watch = Watch::begin().await;
+    let model = models::of(Members::Integers, models::many_sets(2, 1 << 16));
+    let server = start_with(model, Settings { compute_threads: 2, ..Settings::default() }).await;
+    let body = format!("{{\"sets\": [{}[65535]]}}", "[],".repeat(255));
+    let before = resident();
+    let asked = futures::future::join_all((0..20).map(|_| server.post("/v1/assign", body.clone())));
+    let (replies, most) = peak(asked).await;
+    replies.iter().for_each(|reply| assert_eq!(reply.status, 200, "{reply:?}"));
+    // All rows together would have 1,280 MiB.
+    let grown = most.saturating_sub(before) / MIB;
+    assert!(grown < 200, "{grown} MiB");
+    for (name, part) in [("set", "0,"), ("set", "\"\","), ("sets", "[],")] {
+        let before = resident();
+        const SIZE: usize = 8 << 20;
+        let body = format!("{{\"{name}\": [{}x", part.repeat(SIZE / part.len()));
+        let (reply, most) = peak(server.post("/v1/assign", body)).await;
+        assert_eq!(reply.status, 400, "{reply:?}");
         let grown = most.saturating_sub(before) / MIB;
         assert!(grown < 10 * SIZE as u64 / MIB, "{grown} MiB for {SIZE} bytes of {part}");
     }

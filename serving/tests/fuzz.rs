@@ -366,11 +366,19 @@ fn grpc_messages() {
                     let results = [
                         client.similar_items(similar).await.map(drop),
                         client
-                            .assign(AssignRequest { vector: vector.clone(), model_version: model_version.clone(), set: set.clone() })
+                            .assign(AssignRequest {
+                                vector: vector.clone(),
+                                model_version: model_version.clone(),
+                                set: set.clone(),
+                            })
                             .await
                             .map(drop),
                         client
-                            .assign_batch(AssignBatchRequest { vectors, model_version: model_version.clone(), sets: set.iter().cloned().collect() })
+                            .assign_batch(AssignBatchRequest {
+                                vectors,
+                                model_version: model_version.clone(),
+                                sets: set.iter().cloned().collect(),
+                            })
                             .await
                             .map(drop),
                         client

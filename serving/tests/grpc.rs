@@ -45,7 +45,8 @@ async fn one_vector_and_a_batch_are_assigned() {
 async fn the_nearest_clusters_come_in_order() {
     let server = start(models::songs()).await;
     let mut client = server.client().await;
-    let request = NearestClustersRequest { vector: vec![140.0, 0.0], count: 2, model_version: "v3".to_owned(), set: None };
+    let request =
+        NearestClustersRequest { vector: vec![140.0, 0.0], count: 2, model_version: "v3".to_owned(), set: None };
     let reply = client.nearest_clusters(request.clone()).await.unwrap().into_inner();
     assert_eq!(
         reply.clusters,
