@@ -2,7 +2,8 @@
 //!
 //! A vector goes through the model's own feature pipeline and then gets the label that the kernel gave the training rows, to the
 //! bit, so a row gets the label it had in training. Distances are in feature space: Euclidean for a Euclidean model, `1 - cos` for a
-//! cosine one (1 for a vector without direction), and one minus the share of members in common for a Jaccard one.
+//! cosine one (1 for a vector without direction), and one minus the share of members in common for a Jaccard one. A set is the vector of
+//! zeros and ones that its members were in training.
 
 mod clusters;
 mod error;

@@ -29,7 +29,7 @@ impl Searcher {
     /// fewer, ties by lowest place; `without` is left out.
     ///
     /// Distances are those of [`crate::lsh::brute_force`], bit for bit: in `f64`, of [`Metric::Cosine`] half the squared one,
-    /// for rows of unit length; codes tell nothing of [`Metric::Jaccard`], which is not for here. Takes O((k + rows in the lists) x d / 4) and little
+    /// for rows of unit length; codes tell nothing of [`Metric::Jaccard`]. Takes O((k + rows in the lists) x d / 4) and little
     /// more for rows that are near; without a [`Guide`](super::Guide), O(k d) for the centroids.
     ///
     /// # Panics

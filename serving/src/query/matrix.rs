@@ -91,11 +91,14 @@ impl Matrix {
         Ok(Self { values: Values::Bytes(data), rows, dimension: found })
     }
 
-    /// A lone set.
+    /// A lone set, the first of `set`.
     ///
     /// # Errors
-    /// [`QueryError`] when the model was not trained on such sets.
+    /// [`QueryError`] when there is none, or the model was not trained on such sets.
     pub fn from_set(model: &Model, set: Sets) -> Result<Self, QueryError> {
+        if set.is_empty() {
+            return Err(QueryError::NoSets);
+        }
         set.check(model, false)?;
         Ok(Self { values: Values::Sets(set), rows: 1, dimension: model.input_dimension() })
     }

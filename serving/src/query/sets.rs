@@ -1,7 +1,7 @@
 //! Sets of a request, by their members. They stay as short as they came: rows of zeros and ones, which are many times as long,
 //! are made of a few of them at a time.
 
-use super::{QueryError, metric_name};
+use super::{Matrix, QueryError, metric_name};
 use coterie_algorithms::members::{Members, hash};
 use coterie_algorithms::metric::Metric;
 use coterie_model::Model;
@@ -63,13 +63,12 @@ impl Sets {
         Ok(())
     }
 
-    /// The only set as a row of the model's input.
+    /// The first set, a lone one, as a row of the model's input.
     ///
     /// # Errors
-    /// [`QueryError`] when the model was not trained on such sets.
+    /// As [`Matrix::from_set`].
     pub(crate) fn into_vector(self, model: &Model) -> Result<Vec<f32>, QueryError> {
-        self.check(model, false)?;
-        Ok(self.rows(0..1, model.input_dimension()))
+        Ok(Matrix::from_set(model, self)?.with_rows(0..1, <[f32]>::to_vec))
     }
 
     /// Whether the model was trained on such sets; O(1). `several` when the request was not for one set.
