@@ -183,6 +183,14 @@ fn members_may_be_texts() {
     let job = Written::ParquetTexts.job(data.path());
     job.run(&["--workers", "2"]);
     assert_eq!(labels(&job), expected());
+
+    let output = job.directory.path().join("out");
+    let served = Served::start(support::coterie().args(["serve", "--model", output.to_str().unwrap()]));
+    for (row, set) in planted().iter().enumerate().take(50) {
+        let texts: Vec<String> = set.iter().map(|member| format!("tag {member}")).collect();
+        let (code, answer) = served.post("/v1/assign", &json!({ "set": texts }).to_string());
+        assert_eq!((code, &answer["assignments"][0]["cluster"]), (200, &json!(row % GROUPS)), "{answer}");
+    }
 }
 
 /// Everything measured is the Jaccard distance of rows from the shares of their cluster's rows that have each member.
@@ -255,6 +263,8 @@ fn serving_assigns_sets_to_the_clusters_of_training() {
     let found: Vec<i64> =
         answer["assignments"].as_array().unwrap().iter().map(|row| row["cluster"].as_i64().unwrap()).collect();
     assert_eq!(found, (0..400).map(|row| row % GROUPS as i64).collect::<Vec<_>>());
+    let by_members = served.post("/v1/assign", &json!({ "sets": rows[..400] }).to_string());
+    assert_eq!(by_members, (200, answer));
 }
 
 #[test]

@@ -20,7 +20,7 @@
 //! | the same for less work, by bounds | [`kmeans::Pruner`] |
 //! | labels of rows that come once, as in serving | [`kmeans::Finder`] |
 //! | scaled or projected columns | [`features`]: standardise, min-max, unit length, PCA |
-//! | distances of sets, and the centroids nearest to one | [`jaccard`] |
+//! | distances of sets, and the centroids nearest to one | [`jaccard`]; columns of their members: [`members`] |
 //! | a tree over clusters | [`hierarchical`]: Ward's linkage of centroids |
 //! | to judge a clustering | [`score`]: silhouette, Davies-Bouldin, Calinski-Harabasz, ARI, NMI |
 //! | what is near a row, without looking at all | [`lists`]: the rows of the nearest clusters; [`lsh`]: tables of hashes, for angles, distances and sets |
@@ -134,6 +134,7 @@ pub mod jaccard;
 pub mod kmeans;
 pub mod lists;
 pub mod lsh;
+pub mod members;
 pub mod metric;
 pub mod quantiles;
 pub mod random;

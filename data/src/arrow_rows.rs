@@ -10,6 +10,7 @@ use arrow::datatypes::{
     DataType, Field, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
     UInt16Type, UInt32Type, UInt64Type,
 };
+use coterie_algorithms::members::Members;
 use coterie_crds::resolved::Sets;
 
 use crate::columns::{Column, Kind, Layout};
@@ -27,9 +28,6 @@ fn kind(data_type: &DataType) -> Kind {
         T::Boolean => Kind::Boolean,
         T::FixedSizeList(item, width) if is_number(item) => Kind::List(Some(usize::try_from(*width).unwrap_or(0))),
         T::List(item) | T::LargeList(item) if is_number(item) => Kind::List(None),
-        T::FixedSizeList(item, _) | T::List(item) | T::LargeList(item) if kind(item.data_type()) == Kind::Text => {
-            Kind::Texts
-        }
         T::Dictionary(_, value) if kind(value) == Kind::Text => Kind::Text,
         _ => Kind::Other,
     }
@@ -39,6 +37,17 @@ fn is_number(item: &Field) -> bool {
     matches!(kind(item.data_type()), Kind::Integer | Kind::Unsigned | Kind::Real)
 }
 
+/// What a type holds lists of, if they may be sets.
+fn members(data_type: &DataType) -> Option<Members> {
+    use DataType as T;
+    let (T::FixedSizeList(item, _) | T::List(item) | T::LargeList(item)) = data_type else { return None };
+    match kind(item.data_type()) {
+        Kind::Integer | Kind::Unsigned => Some(Members::Integers),
+        Kind::Text => Some(Members::Texts),
+        Kind::Real | Kind::Boolean | Kind::List(_) | Kind::Unknown | Kind::Mixed | Kind::Other => None,
+    }
+}
+
 /// The columns of a schema.
 pub(crate) fn table<'a>(fields: impl IntoIterator<Item = &'a Field>) -> Vec<Column> {
     fields
@@ -46,6 +55,7 @@ pub(crate) fn table<'a>(fields: impl IntoIterator<Item = &'a Field>) -> Vec<Colu
         .map(|field| Column {
             name: field.name().clone(),
             kind: kind(field.data_type()),
+            members: members(field.data_type()),
             type_name: field.data_type().to_string().chars().take(80).collect(),
         })
         .collect()

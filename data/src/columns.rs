@@ -1,5 +1,6 @@
 //! Which columns of a table hold the vector, the id and the label, and whether all objects agree on that.
 
+use coterie_algorithms::members::Members;
 use coterie_crds::resolved::{Columns, InvalidRows, Sets};
 
 use crate::{DataError, limits, sets};
@@ -19,8 +20,6 @@ pub(crate) enum Kind {
     Boolean,
     /// Lists of numbers, with their width when the type fixes it.
     List(Option<usize>),
-    /// Lists of strings.
-    Texts,
     /// A CSV column whose first cells are all empty.
     Unknown,
     /// A CSV column whose first cells are partly numbers and partly text.
@@ -45,9 +44,7 @@ impl Kind {
         match self {
             Self::Integer => Some(IdKind::Int),
             Self::Unsigned | Self::Text => Some(IdKind::Text),
-            Self::Real | Self::Boolean | Self::List(_) | Self::Texts | Self::Unknown | Self::Mixed | Self::Other => {
-                None
-            }
+            Self::Real | Self::Boolean | Self::List(_) | Self::Unknown | Self::Mixed | Self::Other => None,
         }
     }
 
@@ -56,7 +53,7 @@ impl Kind {
             Self::Integer | Self::Unsigned | Self::Real | Self::Text | Self::Boolean | Self::Unknown | Self::Mixed => {
                 true
             }
-            Self::List(_) | Self::Texts | Self::Other => false,
+            Self::List(_) | Self::Other => false,
         }
     }
 }
@@ -66,6 +63,8 @@ impl Kind {
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) kind: Kind,
+    /// What it holds lists of, if they may be sets.
+    pub(crate) members: Option<Members>,
     /// The type in the format's own words, for messages.
     pub(crate) type_name: String,
 }
@@ -77,6 +76,8 @@ pub(crate) struct Selection {
     pub(crate) vector: Option<String>,
     /// The columns that form the vector, in order.
     pub(crate) features: Vec<String>,
+    /// What the members of the sets are; `None` where rows are no lists of members.
+    pub(crate) members: Option<Members>,
     /// The dimension, unless only the rows tell.
     pub(crate) width: Option<usize>,
     /// How ids are handed on.
@@ -183,8 +184,8 @@ pub(crate) fn select(object: &str, table: &[Column], columns: &Columns) -> Resul
         }
     }
     if let Some(Sets::Lists { column, size }) = &columns.sets {
-        let name = sets::column(object, table, column)?;
-        return Ok(Selection { vector: Some(name), features: Vec::new(), width: Some(*size), id });
+        let members = Some(sets::members(object, table, column)?);
+        return Ok(Selection { vector: Some(column.clone()), features: Vec::new(), members, width: Some(*size), id });
     }
     if let Some(name) = &columns.vector {
         let column = find(object, table, name, "source.columns.vector")?;
@@ -196,7 +197,7 @@ pub(crate) fn select(object: &str, table: &[Column], columns: &Columns) -> Resul
             ));
         };
         check_width(object, name, width)?;
-        return Ok(Selection { vector: Some(name.clone()), features: Vec::new(), width, id });
+        return Ok(Selection { vector: Some(name.clone()), features: Vec::new(), members: None, width, id });
     }
     if !columns.features.is_empty() {
         for name in &columns.features {
@@ -212,7 +213,13 @@ pub(crate) fn select(object: &str, table: &[Column], columns: &Columns) -> Resul
         }
         let width = columns.features.len();
         check_width(object, "features", Some(width))?;
-        return Ok(Selection { vector: None, features: columns.features.clone(), width: Some(width), id });
+        return Ok(Selection {
+            vector: None,
+            features: columns.features.clone(),
+            members: None,
+            width: Some(width),
+            id,
+        });
     }
     by_default(object, table, columns, id)
 }
@@ -246,13 +253,13 @@ fn by_default(object: &str, table: &[Column], columns: &Columns, id: Option<IdKi
             }
         }
         check_width(object, "features", Some(features.len()))?;
-        return Ok(Selection { vector: None, width: Some(features.len()), features, id });
+        return Ok(Selection { vector: None, members: None, width: Some(features.len()), features, id });
     }
     let mut lists = table.iter().filter(|column| matches!(column.kind, Kind::List(_)));
     match (lists.next(), lists.next()) {
         (Some(Column { name, kind: Kind::List(width), .. }), None) => {
             check_width(object, name, *width)?;
-            Ok(Selection { vector: Some(name.clone()), features, width: *width, id })
+            Ok(Selection { vector: Some(name.clone()), features, members: None, width: *width, id })
         }
         _ => Err(refuse(
             object,
@@ -310,6 +317,16 @@ pub(crate) fn agree(first: (&str, &Selection), other: (&str, &Selection)) -> Res
             ));
         }
     }
+    if let (Some(these), Some(those)) = (one.members, two.members)
+        && these != those
+    {
+        let (these, those) = (sets::words(these), sets::words(those));
+        return Err(refuse(
+            b,
+            format!("the members of its sets are {those}, but those of {a} are {these}"),
+            "write the members of all objects as integers, or all as text",
+        ));
+    }
     if let (Some(d), Some(e)) = (one.width, two.width)
         && d != e
     {
@@ -326,7 +343,7 @@ mod tests {
     use super::*;
 
     fn column(name: &str, kind: Kind) -> Column {
-        Column { name: name.into(), kind, type_name: format!("{kind:?}") }
+        Column { name: name.into(), kind, members: None, type_name: format!("{kind:?}") }
     }
 
     fn table() -> Vec<Column> {
@@ -346,7 +363,13 @@ mod tests {
         let selection = select("o", &table(), &columns).unwrap();
         assert_eq!(
             selection,
-            Selection { vector: None, features: vec!["a".into(), "b".into()], width: Some(2), id: Some(IdKind::Int) }
+            Selection {
+                vector: None,
+                features: vec!["a".into(), "b".into()],
+                members: None,
+                width: Some(2),
+                id: Some(IdKind::Int)
+            }
         );
         let lists = vec![column("id", Kind::Integer), column("v", Kind::List(None))];
         let selection = select("o", &lists, &Columns { id: Some("id".into()), ..Columns::default() }).unwrap();
@@ -383,11 +406,12 @@ mod tests {
 
     #[test]
     fn disagreement_names_both_objects() {
-        let one = Selection { vector: Some("v".into()), features: vec![], width: Some(3), id: None };
+        let one = Selection { vector: Some("v".into()), features: vec![], members: None, width: Some(3), id: None };
         let two = Selection { width: Some(4), ..one.clone() };
         let error = agree(("first", &one), ("second", &two)).unwrap_err().to_string();
         assert!(error.contains("second") && error.contains("first") && error.contains("4 elements"), "{error}");
-        let a = Selection { vector: None, features: vec!["x".into(), "y".into()], width: Some(2), id: None };
+        let a =
+            Selection { vector: None, features: vec!["x".into(), "y".into()], members: None, width: Some(2), id: None };
         let b = Selection { features: vec!["y".into(), "x".into()], ..a.clone() };
         agree(("first", &a), ("second", &b)).unwrap();
         let c = Selection { features: vec!["y".into(), "z".into()], ..a.clone() };

@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, LargeStringArray,
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Int64Type, UInt64Type};
+use coterie_algorithms::members::{Members, hash};
 
 use crate::DataError;
 use crate::arrow_rows::{Where, null_rows};
@@ -16,23 +17,30 @@ use crate::rows::{Rows, row_error};
 const OUTSIDE: &str = "number the members from 0 on and make source.columns.set.size greater than the greatest of them, or write them as text, \
                        which is hashed";
 
-/// The list column that holds the sets.
+/// What the lists of the column with this name hold as members.
 ///
 /// # Errors
-/// When there is none of this name, or it holds something else than lists.
-pub(crate) fn column(object: &str, table: &[Column], name: &str) -> Result<String, DataError> {
+/// When there is no such column, or it holds something else than lists of integers or of text.
+pub(crate) fn members(object: &str, table: &[Column], name: &str) -> Result<Members, DataError> {
     let column = find(object, table, name, "source.columns.set.column")?;
-    if matches!(column.kind, Kind::List(_) | Kind::Texts) {
-        return Ok(name.to_owned());
+    column.members.ok_or_else(|| {
+        let remedy = if matches!(column.kind, Kind::List(_)) {
+            "convert the members to integers or text, or name the column in source.columns.vector if its lists are vectors"
+        } else {
+            "name a list column there, or leave set out if the columns of the data are zeros and ones"
+        };
+        let found = &column.type_name;
+        let problem = format!("column {name:?} holds {found}, but source.columns.set needs lists of integers or of text");
+        refuse(object, problem, remedy)
+    })
+}
+
+/// Members in a message.
+pub(crate) fn words(members: Members) -> &'static str {
+    match members {
+        Members::Integers => "integers",
+        Members::Texts => "text",
     }
-    Err(refuse(
-        object,
-        format!(
-            "column {name:?} holds {}, but source.columns.set needs lists of integers or of text",
-            column.type_name
-        ),
-        "name a list column there, or leave set out if the columns of the data are zeros and ones",
-    ))
 }
 
 /// Writes the sets of a list column into rows of `size` columns; false when the lists hold neither integers nor text.
@@ -41,7 +49,7 @@ pub(crate) fn column(object: &str, table: &[Column], name: &str) -> Result<Strin
 /// When a member is an integer that is no column.
 pub(crate) fn fill(array: &ArrayRef, size: usize, rows: &mut Rows, place: &Where<'_>) -> Result<bool, DataError> {
     let Some((items, lists)) = lists(array) else { return Ok(false) };
-    let Some(members) = Members::of(&items) else { return Ok(false) };
+    let Some(members) = Items::of(&items) else { return Ok(false) };
     rows.values.fill(0.0);
     for (row, list) in lists.into_iter().enumerate().filter(|(row, _)| array.is_valid(*row)) {
         for at in list.clone().filter(|at| !members.is_null(*at)) {
@@ -87,13 +95,13 @@ fn lists(array: &ArrayRef) -> Option<(ArrayRef, Vec<Range<usize>>)> {
 }
 
 /// Members by type.
-enum Members {
+enum Items {
     Signed(PrimitiveArray<Int64Type>),
     Unsigned(PrimitiveArray<UInt64Type>),
     Text(LargeStringArray),
 }
 
-impl Members {
+impl Items {
     fn of(items: &ArrayRef) -> Option<Self> {
         fn wide<T: ArrowPrimitiveType>(items: &ArrayRef) -> Option<PrimitiveArray<T>> {
             cast(items, &T::DATA_TYPE).ok().map(|wide| wide.as_primitive::<T>().clone())
@@ -124,26 +132,22 @@ impl Members {
 
     /// The column of a member; an integer outside of 0..size as it is written.
     fn column(&self, at: usize, size: usize) -> Result<usize, String> {
-        let within = |column: Option<usize>| column.filter(|column| *column < size);
+        let integer = |member: Option<u64>| member.and_then(|member| Members::Integers.column(member, size));
         match self {
             Self::Signed(items) => {
                 let member = items.value(at);
-                within(usize::try_from(member).ok()).ok_or_else(|| member.to_string())
+                integer(u64::try_from(member).ok()).ok_or_else(|| member.to_string())
             }
             Self::Unsigned(items) => {
                 let member = items.value(at);
-                within(usize::try_from(member).ok()).ok_or_else(|| member.to_string())
+                integer(Some(member)).ok_or_else(|| member.to_string())
             }
-            Self::Text(items) => Ok(hashed(items.value(at), size)),
+            Self::Text(items) => {
+                let member = items.value(at);
+                Members::Texts.column(hash(member.as_bytes()), size).ok_or_else(|| member.to_owned())
+            }
         }
     }
-}
-
-/// The column of a text: the first eight bytes of the BLAKE3 hash of its UTF-8, a little-endian number, modulo the size.
-fn hashed(text: &str, size: usize) -> usize {
-    let hash = blake3::hash(text.as_bytes());
-    let number = hash.as_bytes().iter().take(8).rev().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
-    (number % (size as u64).max(1)) as usize
 }
 
 #[cfg(test)]
@@ -217,11 +221,9 @@ mod tests {
         assert!(decode(&(Arc::new(reals) as ArrayRef), 4).unwrap().is_none());
     }
 
-    /// Columns of texts are for ever: models and clients depend on them.
     #[test]
-    fn texts_have_columns_that_never_change() {
-        let columns = ["", "rust", "Zürich"].map(|text| hashed(text, 1 << 16));
-        assert_eq!(columns, [5039, 7827, 63_364]);
+    fn texts_have_the_columns_of_their_hashes() {
+        let columns = [5039, 7827, 63_364];
         let mut builder = ListBuilder::new(StringBuilder::new());
         builder.append_value([Some("rust"), Some("Zürich"), Some("rust")]);
         builder.append_value([Some("")]);

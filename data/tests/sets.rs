@@ -11,8 +11,10 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Float32Type, Int8Type, Int64Type, UInt64Type};
+use coterie_algorithms::members::Members;
 use coterie_crds::resolved::{InvalidRows, Sets, Source};
 use coterie_data::ErrorClass;
+use coterie_data::plan::plan;
 use parquet::basic::Compression;
 use support::files::Files;
 use support::read;
@@ -169,10 +171,38 @@ async fn what_is_no_set_is_named() {
 }
 
 #[tokio::test]
+async fn all_objects_have_members_of_one_kind() {
+    let integers = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1)])]);
+    let mut texts = ListBuilder::new(StringBuilder::new());
+    texts.append_value([Some("1")]);
+    let (integers, texts) = (parquet_of(integers), parquet_of(texts.finish()));
+    for (bytes, members) in [(&integers, Members::Integers), (&texts, Members::Texts)] {
+        let files = Files::new(&[("a.parquet", bytes.clone()), ("b.parquet", bytes.clone())]);
+        assert_eq!(plan(&files.source(sets)).await.unwrap().members, Some(members));
+    }
+    let text = Files::new(&[("a.parquet", integers), ("b.parquet", texts)]).fails(ErrorClass::Spec, sets).await;
+    assert_eq!(
+        text,
+        "DIR/b.parquet: the members of its sets are text, but those of DIR/a.parquet are integers; write the members of all objects as \
+         integers, or all as text"
+    );
+}
+
+#[tokio::test]
 async fn columns_that_hold_no_sets() {
     let reals = ListArray::from_iter_primitive::<Float32Type, _, _>([Some(vec![Some(1.0)])]);
-    let text = Files::new(&[("a.parquet", parquet_of(reals))]).fails(ErrorClass::Spec, sets).await;
-    assert!(text.contains("column \"tags\" holds List(Float32), which cannot be used there"), "{text}");
+    let tags: ArrayRef = Arc::new(reals.clone());
+    for (name, bytes) in [("a.parquet", parquet_of(reals)), ("a.arrow", arrow(&batch(tags), 4, None))] {
+        let files = Files::new(&[(name, bytes)]);
+        // No row is read for this.
+        let error = plan(&files.source(sets)).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Spec);
+        let expected = format!(
+            "{name}: column \"tags\" holds List(Float32), but source.columns.set needs lists of integers or of text; convert the members to \
+             integers or text, or name the column in source.columns.vector if its lists are vectors"
+        );
+        assert!(error.to_string().ends_with(&expected), "{error}");
+    }
     for (tags, words) in [
         (Arc::new(Float32Array::from(vec![1.0])) as ArrayRef, "column \"tags\" holds Float32"),
         (Arc::new(StringArray::from(vec!["a b"])), "column \"tags\" holds Utf8"),

@@ -10,8 +10,8 @@ use coterie_algorithms::metric::Metric;
 /// `blake3:` and 64 hexadecimal digits over what the model computes with: format version, metric, feature pipeline,
 /// centroids, algorithm and its parameters, seed, and the fingerprint of the input.
 ///
-/// Name, version, times, machine, worker counts, URIs, entity tags, feature names and measured statistics are not
-/// covered, so a repeated run gives the same digest wherever it ran. Any bit of any tensor changes it.
+/// Name, version, times, machine, worker counts, URIs, entity tags, feature names, the kind of members and measured
+/// statistics are not covered, so a repeated run gives the same digest wherever it ran. Any bit of any tensor changes it.
 pub fn digest(model: &Model) -> String {
     let mut fields = Fields(blake3::Hasher::new());
     fields.text("coterie.model.digest");

@@ -15,6 +15,7 @@ use crate::items::Items;
 use crate::model::{ClusterStatistics, Training};
 use crate::tensors::Kind;
 use crate::{FORMAT_VERSION, MANIFEST_CAP, digest};
+use coterie_algorithms::members::Members;
 use coterie_algorithms::metric::Metric;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,9 @@ pub(crate) struct Manifest {
     pub(crate) files: Files,
     pub(crate) training: Training,
     pub(crate) feature_names: Vec<String>,
+    /// Where the input was lists of members; manifests from before that was recorded have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) members: Option<Members>,
     pub(crate) clusters: Vec<ClusterStatistics>,
 }
 

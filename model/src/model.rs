@@ -3,6 +3,7 @@
 use crate::items::Items;
 use coterie_algorithms::features::Pipeline;
 use coterie_algorithms::kmeans::Centroids;
+use coterie_algorithms::members::Members;
 use coterie_algorithms::metric::Metric;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ pub struct Model {
     pub centroids: Centroids,
     /// Names of the input's columns, one per input dimension.
     pub feature_names: Vec<String>,
+    /// What the members of sets are, where the input was lists of members; `None` for other inputs, and where a model from before
+    /// does not tell.
+    pub members: Option<Members>,
     /// Statistics per cluster, in the order of the centroids.
     pub clusters: Vec<ClusterStatistics>,
     /// How the model came to be.

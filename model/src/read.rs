@@ -34,6 +34,7 @@ pub async fn read(store: &dyn ObjectStore, path: &Path) -> Result<Model, ModelEr
         files,
         training,
         feature_names,
+        members,
         clusters,
     } = manifest;
     let inconsistent = |source| ModelError::Inconsistent { file: manifest_file.clone(), source };
@@ -69,7 +70,7 @@ pub async fn read(store: &dyn ObjectStore, path: &Path) -> Result<Model, ModelEr
         let found = [n_clusters, centroids.dimension()];
         return Err(inconsistent(Violation::shape("centroids", &[n_clusters, dimension], &found)));
     }
-    let model = Model { name, version, metric, pipeline, centroids, feature_names, clusters, training, items };
+    let model = Model { name, version, metric, pipeline, centroids, feature_names, members, clusters, training, items };
     validate::validate(&model).map_err(|source| match source {
         Violation::NotFinite { .. } | Violation::NotPositive { .. } => ModelError::Inconsistent { file, source },
         other => inconsistent(other),

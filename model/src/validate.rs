@@ -83,6 +83,9 @@ pub enum Violation {
         /// First such position, row-major.
         position: usize,
     },
+    /// Rows have members, but are not compared as sets.
+    #[error("members of sets are recorded, but the metric is not Jaccard")]
+    MembersOfVectors,
     /// The items are not the rows of the input, or their parts have strange names.
     #[error("the parts of the items do not make up the {rows} rows of the clusters, cluster by cluster")]
     Items {
@@ -144,6 +147,8 @@ pub(crate) fn validate(model: &Model) -> Result<(), Violation> {
     }
     if model.metric == Metric::Jaccard {
         sets(model)?;
+    } else if model.members.is_some() {
+        return Err(Violation::MembersOfVectors);
     }
     let (expected, found) = (model.input_dimension(), model.feature_names.len());
     if expected != found {

@@ -71,6 +71,7 @@ pub async fn write(store: &dyn ObjectStore, output: &Path, model: &Model) -> Res
         },
         training: model.training.clone(),
         feature_names: model.feature_names.clone(),
+        members: model.members,
         clusters: model.clusters.clone(),
     };
     let encode = |document: &Manifest| {

@@ -5,6 +5,7 @@ mod fixture;
 
 use coterie_algorithms::features::Pipeline;
 use coterie_algorithms::kmeans::Centroids;
+use coterie_algorithms::members::Members;
 use coterie_algorithms::metric::Metric;
 use coterie_model::{
     DistancePercentiles, Model, ModelError, digest, locate, next_version, published_digest, read, remove, version_path,
@@ -242,6 +243,19 @@ async fn of_racing_writers_one_wins_and_its_model_is_intact() {
 }
 
 #[tokio::test]
+async fn a_model_of_sets_tells_what_their_members_are() {
+    for members in [None, Some(Members::Integers), Some(Members::Texts)] {
+        let store = InMemory::new();
+        let mut sets = fixture::model();
+        (sets.metric, sets.pipeline, sets.members) = (Metric::Jaccard, Pipeline::new(2), members);
+        sets.feature_names.truncate(2);
+        sets.centroids = Centroids::new(2, vec![0.5; 6]);
+        let written = write(&store, &Path::from("out"), &sets).await.unwrap();
+        fixture::assert_same(&read(&store, &written.path).await.unwrap(), &sets);
+    }
+}
+
+#[tokio::test]
 async fn a_put_whose_answer_was_lost_still_succeeds() {
     let store = faulty::Faulty::losing_answers();
     let written = write(&store, &Path::from("out"), &fixture::model()).await.unwrap();
@@ -250,7 +264,7 @@ async fn a_put_whose_answer_was_lost_still_succeeds() {
 
 #[tokio::test]
 async fn a_model_that_breaks_a_rule_is_not_written() {
-    let cases: [Change; 12] = [
+    let cases: [Change; 13] = [
         ("version \"v0\" is not of the form v1, v2, ...", |m| m.version = "v0".to_owned()),
         ("version \"../v1\" is not of the form v1, v2, ...", |m| m.version = "../v1".to_owned()),
         ("the model's name must have 1 to 253 bytes, it has 0", |m| m.name.clear()),
@@ -275,6 +289,7 @@ async fn a_model_that_breaks_a_rule_is_not_written() {
         ("tensor centroids must hold shares from 0 to 1 for the metric Jaccard, position 2 does not", |m| {
             (m.metric, m.pipeline) = (Metric::Jaccard, Pipeline::new(2));
         }),
+        ("members of sets are recorded, but the metric is not Jaccard", |m| m.members = Some(Members::Texts)),
         ("inertia is not a finite number", |m| m.training.metrics.inertia = f64::INFINITY),
         ("a statistic of cluster 1 is not a finite number", |m| m.clusters[1].radius = f64::NAN),
     ];

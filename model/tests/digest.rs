@@ -5,6 +5,7 @@ mod fixture;
 
 use coterie_algorithms::features::Transform;
 use coterie_algorithms::kmeans::Centroids;
+use coterie_algorithms::members::Members;
 use coterie_algorithms::metric::Metric;
 use coterie_model::{Model, RowId, digest};
 use proptest::prelude::*;
@@ -15,10 +16,11 @@ type Change = (&'static str, fn(&mut Model));
 #[test]
 fn it_ignores_names_times_machines_and_measurements() {
     let expected = digest(&fixture::model());
-    let changes: [Change; 16] = [
+    let changes: [Change; 17] = [
         ("name", |m| m.name.push('x')),
         ("version", |m| m.version = "v99".to_owned()),
         ("feature names", |m| m.feature_names[0].push('x')),
+        ("members", |m| m.members = Some(Members::Texts)),
         ("cluster size", |m| m.clusters[0].size += 1),
         ("exemplars", |m| m.clusters[0].exemplars = vec![RowId::Int(1)]),
         ("trained at", |m| m.training.trained_at = jiff::Timestamp::MAX),

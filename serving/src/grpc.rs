@@ -1,6 +1,7 @@
 //! gRPC: `coterie.v1.Query`, and beside it the Open Inference Protocol and the standard health and reflection services. Only
 //! spelling happens here.
 
+mod sets;
 mod stream;
 
 use crate::app::App;
@@ -13,6 +14,7 @@ use crate::query::{
 use crate::reflection;
 use crate::shards;
 use crate::status;
+use coterie_algorithms::members::Members;
 use coterie_model::items::{ItemIndex, ItemTables};
 use coterie_model::{DistancePercentiles, RowId};
 use coterie_protocol::query::query_server::{Query, QueryServer};
@@ -82,9 +84,15 @@ pub(crate) async fn end_watches(health: &mut HealthReporter) {
 
 impl Service {
     async fn answer_assign(&self, request: AssignRequest) -> Result<AssignResponse, QueryError> {
-        let AssignRequest { vector, model_version } = request;
+        let AssignRequest { vector, model_version, set } = request;
         let served = self.app.served(&model_version)?;
-        let matrix = Matrix::from_vector(served.model(), vector)?;
+        let matrix = match set {
+            Some(set) if vector.is_empty() => {
+                Matrix::from_set(served.model(), sets::read(&self.app, vec![set]).await?)?
+            }
+            Some(_) => return Err(either("vector or set")),
+            None => Matrix::from_vector(served.model(), vector)?,
+        };
         let assignments = self.app.assign(&served, matrix, true).await?;
         let assignment = assignments.first().map(|assignment| Assignment {
             cluster: signed(assignment.cluster),
@@ -96,8 +104,13 @@ impl Service {
     }
 
     async fn answer_nearest(&self, request: NearestClustersRequest) -> Result<NearestClustersResponse, QueryError> {
-        let NearestClustersRequest { vector, count, model_version } = request;
+        let NearestClustersRequest { vector, count, model_version, set } = request;
         let served = self.app.served(&model_version)?;
+        let vector = match set {
+            Some(set) if vector.is_empty() => sets::read(&self.app, vec![set]).await?.into_vector(served.model())?,
+            Some(_) => return Err(either("vector or set")),
+            None => vector,
+        };
         let count = (count != 0).then_some(count);
         let neighbours = self.app.nearest_clusters(&served, vector, count).await?;
         let clusters = neighbours
@@ -109,14 +122,15 @@ impl Service {
 
     async fn answer_similar(&self, request: SimilarItemsRequest) -> Result<SimilarItemsResponse, QueryError> {
         let how = request.method();
-        let SimilarItemsRequest { id, vector, count, cluster, method: _, model_version } = request;
+        let SimilarItemsRequest { id, vector, count, cluster, method: _, model_version, set } = request;
         let served = self.app.served(&model_version)?;
-        let like = match (id.is_empty(), vector.is_empty()) {
-            (false, true) => Like::Item(id),
-            (true, false) => Like::Vector(vector),
-            (true, true) | (false, false) => {
-                return Err(QueryError::Malformed { what: "send either id or vector".to_owned() });
+        let like = match (id.is_empty(), vector.is_empty(), set) {
+            (false, true, None) => Like::Item(id),
+            (true, false, None) => Like::Vector(vector),
+            (true, true, Some(set)) => {
+                Like::Vector(sets::read(&self.app, vec![set]).await?.into_vector(served.model())?)
             }
+            _ => return Err(either("id, vector or set")),
         };
         let method = match how {
             SearchMethod::Unspecified => None,
@@ -230,6 +244,7 @@ impl Service {
             items: items.map(ItemIndex::total),
             item_lists: items.map(|items| count(items.breadth().lists)),
             item_tables: items.map(|items| count(items.tables().map_or(0, ItemTables::count))),
+            members: model.members.map(Members::name).unwrap_or_default().to_owned(),
         }
     }
 }
@@ -300,11 +315,15 @@ impl Query for Service {
 
 /// The nearest cluster of each row of a batch.
 async fn answer_assign_batch(app: &App, request: AssignBatchRequest) -> Result<AssignBatchResponse, QueryError> {
-    let AssignBatchRequest { vectors, model_version } = request;
+    let AssignBatchRequest { vectors, model_version, sets } = request;
     let served = app.served(&model_version)?;
-    let vectors = vectors.ok_or(QueryError::Empty)?;
-    let most = app.settings.max_rows;
-    let matrix = Matrix::from_bytes(served.model(), vectors.dimension, vectors.data, most)?;
+    let (model, most) = (served.model(), app.settings.max_rows);
+    let matrix = match (vectors, sets.is_empty()) {
+        (Some(vectors), true) => Matrix::from_bytes(model, vectors.dimension, vectors.data, most)?,
+        (None, false) => Matrix::from_sets(model, sets::read(app, sets).await?, most, app.settings.most_values())?,
+        (None, true) => return Err(QueryError::Empty),
+        (Some(_), false) => return Err(either("vectors or sets")),
+    };
     let assignments = app.assign(&served, matrix, false).await?;
     Ok(AssignBatchResponse {
         clusters: assignments.iter().map(|assignment| signed(assignment.cluster)).collect(),
@@ -313,6 +332,11 @@ async fn answer_assign_batch(app: &App, request: AssignBatchRequest) -> Result<A
         confidences: assignments.iter().map(|assignment| assignment.confidence).collect(),
         model_version: served.version().to_owned(),
     })
+}
+
+/// The error about a request that says what it is about in several ways, or in none.
+fn either(ways: &str) -> QueryError {
+    QueryError::Malformed { what: format!("send either {ways}") }
 }
 
 pub(crate) fn reply<T>(answer: Result<T, QueryError>) -> Result<Response<T>, Status> {

@@ -2,7 +2,8 @@
 //!
 //! A vector goes through the model's own feature pipeline and then gets the label that the kernel gave the training rows, to the
 //! bit, so a row gets the label it had in training. Distances are in feature space: Euclidean for a Euclidean model, `1 - cos` for a
-//! cosine one (1 for a vector without direction), and one minus the share of members in common for a Jaccard one.
+//! cosine one (1 for a vector without direction), and one minus the share of members in common for a Jaccard one. A set is the vector of
+//! zeros and ones that its members were in training.
 
 mod clusters;
 mod error;
@@ -10,6 +11,7 @@ mod map;
 mod matrix;
 mod near;
 mod part;
+mod sets;
 mod shares;
 mod similar;
 mod tree;
@@ -20,6 +22,7 @@ pub use map::{Map, MapItem, Place, map};
 pub use matrix::Matrix;
 pub(crate) use matrix::check_dimension;
 pub(crate) use part::{Found, merge, part};
+pub use sets::Sets;
 pub use shares::Recent;
 pub(crate) use shares::Shares;
 pub use similar::{DEFAULT_ITEMS, Like, MOST_ITEMS, Method, Similar, SimilarItem, method, similar, similar_cost};

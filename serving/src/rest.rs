@@ -1,10 +1,11 @@
 //! REST: JSON over HTTP/1.1, health, metrics. Only spelling happens here.
 //!
-//! Every error is `{"error": "..."}`. `POST /v1/assign` takes one vector or several and answers in the same shape for both:
-//! `assignments` has one entry per vector.
+//! Every error is `{"error": "..."}`. `POST /v1/assign` takes one vector or set, or several, and answers in the same shape for all:
+//! `assignments` has one entry per vector or set.
 
 mod arrow;
 pub(crate) mod body;
+mod members;
 mod numbers;
 mod shapes;
 
@@ -87,17 +88,18 @@ async fn assign(State(app): State<Arc<App>>, request: Request) -> Reply {
         return assign_columns(&app, request).await;
     }
     let body: AssignBody = body::parse(&app, request).await?;
-    let AssignBody { vector, vectors, model_version } = body;
+    let AssignBody { vector, vectors, set, sets, model_version } = body;
     let served = app.served(model_version.as_deref().unwrap_or_default())?;
-    let (matrix, lone) = match (vector, vectors) {
-        (Some(vector), None) => (Matrix::from_vector(served.model(), vector.0)?, true),
-        (None, Some(vectors)) => {
-            let most = app.settings.max_rows;
-            (Matrix::from_rows(served.model(), vectors.values, &vectors.ends, most)?, false)
-        }
-        (None, None) | (Some(_), Some(_)) => {
-            let what = "send either \"vector\": [...] or \"vectors\": [[...], ...]".to_owned();
-            return Err(Refusal(QueryError::Malformed { what }));
+    let (model, most) = (served.model(), app.settings.max_rows);
+    let (matrix, lone) = match (vector, vectors, set, sets) {
+        (Some(vector), None, None, None) => (Matrix::from_vector(model, vector.0)?, true),
+        (None, Some(vectors), None, None) => (Matrix::from_rows(model, vectors.values, &vectors.ends, most)?, false),
+        (None, None, Some(set), None) => (Matrix::from_set(model, set.0)?, true),
+        (None, None, None, Some(sets)) => (Matrix::from_sets(model, sets.0, most, app.settings.most_values())?, false),
+        _ => {
+            return Err(one_of(
+                "\"vector\": [...], \"vectors\": [[...], ...], \"set\": [...] or \"sets\": [[...], ...]",
+            ));
         }
     };
     let assignments = app.assign(&served, matrix, lone).await?;
@@ -122,22 +124,25 @@ async fn assign_columns(app: &Arc<App>, request: Request) -> Reply {
 }
 
 async fn nearest_clusters(State(app): State<Arc<App>>, request: Request) -> Reply {
-    let NearestBody { vector, count, model_version } = body::parse(&app, request).await?;
+    let NearestBody { vector, set, count, model_version } = body::parse(&app, request).await?;
     let served = app.served(model_version.as_deref().unwrap_or_default())?;
-    let neighbours = app.nearest_clusters(&served, vector.0, count).await?;
+    let vector = match (vector, set) {
+        (Some(vector), None) => vector.0,
+        (None, Some(set)) => set.0.into_vector(served.model())?,
+        (None, None) | (Some(_), Some(_)) => return Err(one_of("\"vector\": [...] or \"set\": [...]")),
+    };
+    let neighbours = app.nearest_clusters(&served, vector, count).await?;
     Ok(json(spell(&NearestReply { model_version: served.version(), clusters: &neighbours })?))
 }
 
 async fn similar_items(State(app): State<Arc<App>>, request: Request) -> Reply {
-    let SimilarBody { id, vector, count, cluster, method, model_version } = body::parse(&app, request).await?;
+    let SimilarBody { id, vector, set, count, cluster, method, model_version } = body::parse(&app, request).await?;
     let served = app.served(model_version.as_deref().unwrap_or_default())?;
-    let like = match (id, vector) {
-        (Some(id), None) => Like::Item(id.to_string()),
-        (None, Some(vector)) => Like::Vector(vector.0),
-        (None, None) | (Some(_), Some(_)) => {
-            let what = "send either \"id\": an item, or \"vector\": [...]".to_owned();
-            return Err(Refusal(QueryError::Malformed { what }));
-        }
+    let like = match (id, vector, set) {
+        (Some(id), None, None) => Like::Item(id.to_string()),
+        (None, Some(vector), None) => Like::Vector(vector.0),
+        (None, None, Some(set)) => Like::Vector(set.0.into_vector(served.model())?),
+        _ => return Err(one_of("\"id\": an item, \"vector\": [...] or \"set\": [...]")),
     };
     let question = Similar { like, count, cluster, method: method.map(MethodName::method) };
     let (method, items) = app.similar(&served, question).await?;
@@ -242,6 +247,11 @@ async fn no_such_endpoint(request: Request) -> Refusal {
 async fn method_not_allowed(request: Request) -> Refusal {
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
     Refusal(QueryError::MethodNotAllowed { method, path })
+}
+
+/// The error about a request that says what it is about in no way, or in several.
+fn one_of(ways: &str) -> Refusal {
+    Refusal(QueryError::Malformed { what: format!("send either {ways}") })
 }
 
 fn parameter<T>(parameters: Result<Query<T>, QueryRejection>) -> Result<T, QueryError> {

@@ -39,6 +39,14 @@ pub struct Settings {
     pub cache: CacheSettings,
 }
 
+impl Settings {
+    /// Most values that the vectors of a request have: so many fit into the largest body, as a digit and a comma each. Sets as rows
+    /// have no more.
+    pub(crate) fn most_values(&self) -> usize {
+        self.max_body_bytes / 2
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

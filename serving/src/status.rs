@@ -15,6 +15,13 @@ pub(crate) fn codes(error: &QueryError) -> (StatusCode, Code) {
         | QueryError::Ragged { .. }
         | QueryError::NotFinite { .. }
         | QueryError::NotMember { .. }
+        | QueryError::NotOfSets { .. }
+        | QueryError::MembersUnknown { .. }
+        | QueryError::MixedMembers
+        | QueryError::OtherMembers { .. }
+        | QueryError::NoColumn { .. }
+        | QueryError::NoSets
+        | QueryError::TooManySets { .. }
         | QueryError::TooFar { .. }
         | QueryError::TooManyRows { .. }
         | QueryError::TooManyNeighbours { .. }

@@ -3,6 +3,7 @@
 
 mod support;
 
+use coterie_algorithms::members::Members;
 use coterie_model::items::Options;
 use coterie_protocol::query::{AssignRequest, GetModelRequest, ListClustersRequest};
 use coterie_serving::Settings;
@@ -75,7 +76,7 @@ fn resident() -> u64 {
 async fn answered(server: &Running) {
     let reply = server.post("/v1/assign", GOOD).await.ok();
     assert_eq!(reply["assignments"][0]["cluster"], 1);
-    let lone = AssignRequest { vector: vec![160.0, 0.0], model_version: String::new() };
+    let lone = AssignRequest { vector: vec![160.0, 0.0], ..AssignRequest::default() };
     let reply = server.client().await.assign(lone).await.unwrap().into_inner();
     assert_eq!(reply.assignment.unwrap().cluster, 1);
 }
@@ -210,6 +211,8 @@ async fn deep_nesting_is_refused_everywhere() {
                 "",
                 "{\"vector\": ",
                 "{\"vectors\": ",
+                "{\"set\": ",
+                "{\"sets\": ",
                 "{\"id\": ",
                 "{\"unknown\": ",
                 "{\"inputs\": ",
@@ -247,6 +250,32 @@ async fn many_small_parts_take_little_memory() {
         let (reply, most) = peak;
         assert_eq!(reply.status, 400, "{reply:?}");
         // The body is here two or three times, with the client that sends it.
+        let grown = most.saturating_sub(before) / MIB;
+        assert!(grown < 10 * SIZE as u64 / MIB, "{grown} MiB for {SIZE} bytes of {part}");
+    }
+    watch.end(&server).await;
+}
+
+/// However short sets are, as rows they are wide.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sets_take_little_memory() {
+    let watch = Watch::begin().await;
+    let model = models::of(Members::Integers, models::many_sets(2, 1 << 16));
+    let server = start_with(model, Settings { compute_threads: 2, ..Settings::default() }).await;
+    let body = format!("{{\"sets\": [{}[65535]]}}", "[],".repeat(255));
+    let before = resident();
+    let asked = futures::future::join_all((0..20).map(|_| server.post("/v1/assign", body.clone())));
+    let (replies, most) = peak(asked).await;
+    replies.iter().for_each(|reply| assert_eq!(reply.status, 200, "{reply:?}"));
+    // All rows together would have 1,280 MiB.
+    let grown = most.saturating_sub(before) / MIB;
+    assert!(grown < 200, "{grown} MiB");
+    for (name, part) in [("set", "0,"), ("set", "\"\","), ("sets", "[],")] {
+        let before = resident();
+        const SIZE: usize = 8 << 20;
+        let body = format!("{{\"{name}\": [{}x", part.repeat(SIZE / part.len()));
+        let (reply, most) = peak(server.post("/v1/assign", body)).await;
+        assert_eq!(reply.status, 400, "{reply:?}");
         let grown = most.saturating_sub(before) / MIB;
         assert!(grown < 10 * SIZE as u64 / MIB, "{grown} MiB for {SIZE} bytes of {part}");
     }

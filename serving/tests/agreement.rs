@@ -40,7 +40,7 @@ async fn every_path_gives_the_labels_of_training() {
     let mut client = server.client().await;
     let data: Vec<u8> = rows.iter().flat_map(|value| value.to_le_bytes()).collect();
     let vectors = Some(Vectors { dimension: DIMENSION as u32, data: data.into() });
-    let reply = client.assign_batch(AssignBatchRequest { vectors, model_version: String::new() }).await.unwrap();
+    let reply = client.assign_batch(AssignBatchRequest { vectors, ..AssignBatchRequest::default() }).await.unwrap();
     let reply = reply.into_inner();
     let over_grpc: Vec<Assignment> = (0..ROWS)
         .map(|i| Assignment {
@@ -58,7 +58,7 @@ async fn every_path_gives_the_labels_of_training() {
     assert_eq!(over_rest, expected);
 
     for (row, expected) in rows.chunks_exact(DIMENSION).zip(&expected).take(50) {
-        let reply = client.assign(AssignRequest { vector: row.to_vec(), model_version: String::new() }).await.unwrap();
+        let reply = client.assign(AssignRequest { vector: row.to_vec(), ..AssignRequest::default() }).await.unwrap();
         let lone = reply.into_inner().assignment.unwrap();
         assert_eq!(
             (lone.cluster as u32, lone.distance, lone.margin, lone.confidence),
@@ -89,7 +89,7 @@ fn a_row_far_into_a_large_batch_is_named_by_its_place_in_the_request() {
         values[16 * 12_345 + 7] = f32::INFINITY;
         let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let vectors = Some(Vectors { dimension: 16, data: data.into() });
-        let request = AssignBatchRequest { vectors, model_version: String::new() };
+        let request = AssignBatchRequest { vectors, ..AssignBatchRequest::default() };
         let status = client.assign_batch(request).await.unwrap_err();
         assert!(status.message().starts_with("row 12345: feature \"pixel_7\" (value 7) is inf"), "{status:?}");
     });

@@ -9,7 +9,7 @@ use coterie_protocol::inference::infer_parameter::ParameterChoice;
 use coterie_protocol::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use coterie_protocol::inference::{InferParameter, InferTensorContents, ModelInferRequest};
 use coterie_protocol::query::{
-    AssignBatchRequest, AssignRequest, NearestClustersRequest, SimilarItemsRequest, Vectors,
+    AssignBatchRequest, AssignRequest, NearestClustersRequest, Set, SimilarItemsRequest, Vectors,
 };
 use coterie_serving::Settings;
 use http_body_util::{BodyExt, Full};
@@ -73,6 +73,8 @@ fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
         r#"{"vectors": [[0, -0.0], [1e-40, 5]], "modelVersion": ""}"#,
         r#"{"vector": [1, 2], "count": 2, "cluster": 1, "method": "Exact"}"#,
         r#"{"id": 101, "count": 3, "method": "Tables"}"#,
+        r#"{"set": [0, 1, 1], "count": 2}"#,
+        r#"{"sets": [["a", "b"], []]}"#,
         r#"{"inputs": [{"name": "vectors", "datatype": "FP32", "shape": [2, 2], "data": [1, 2, 3, 4]}], "id": "a"}"#,
         r#"{"inputs": [{"name": "vectors", "datatype": "FP32", "shape": [1, 2], "data": [[1, 2]]}], "outputs": [{"name": "margin"}]}"#,
         BINARY,
@@ -96,6 +98,7 @@ fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
         "{}",
         "\"vector\":",
         "\"vectors\":",
+        "\"set\":",
         "9999999999999999999999",
         "-",
         ".",
@@ -341,10 +344,12 @@ fn grpc_messages() {
     let floats = prop::collection::vec(prop_oneof![any::<u32>().prop_map(f32::from_bits), -1e3f32..1e3], 0..6);
     let version = prop::sample::select(vec!["", "", "v3", "v2", "\u{0}"]);
     let dimension = prop_oneof![Just(2u32), any::<u32>(), 0u32..5];
-    let inputs = (floats, version, dimension, prop::collection::vec(any::<u8>(), 0..40), any::<u32>());
+    let members = (prop::collection::vec(any::<u64>(), 0..3), prop::collection::vec("\\PC{0,3}", 0..3));
+    let set = prop::option::of(members.prop_map(|(integers, texts)| Set { integers, texts }));
+    let inputs = (floats, version, dimension, prop::collection::vec(any::<u8>(), 0..40), any::<u32>(), set);
     check(1_000, &server, &runtime, |runner| {
         runner
-            .run(&inputs, |(vector, version, dimension, data, count)| {
+            .run(&inputs, |(vector, version, dimension, data, count, set)| {
                 let mut client = client.lock().unwrap().clone();
                 runtime.block_on(async {
                     let model_version = version.to_owned();
@@ -356,19 +361,28 @@ fn grpc_messages() {
                         cluster: (count % 3 == 0).then_some(dimension as i32),
                         method: (count % 7) as i32,
                         model_version: model_version.clone(),
+                        set: set.clone(),
                     };
                     let results = [
                         client.similar_items(similar).await.map(drop),
                         client
-                            .assign(AssignRequest { vector: vector.clone(), model_version: model_version.clone() })
+                            .assign(AssignRequest {
+                                vector: vector.clone(),
+                                model_version: model_version.clone(),
+                                set: set.clone(),
+                            })
                             .await
                             .map(drop),
                         client
-                            .assign_batch(AssignBatchRequest { vectors, model_version: model_version.clone() })
+                            .assign_batch(AssignBatchRequest {
+                                vectors,
+                                model_version: model_version.clone(),
+                                sets: set.iter().cloned().collect(),
+                            })
                             .await
                             .map(drop),
                         client
-                            .nearest_clusters(NearestClustersRequest { vector, count, model_version })
+                            .nearest_clusters(NearestClustersRequest { vector, count, model_version, set })
                             .await
                             .map(drop),
                     ];

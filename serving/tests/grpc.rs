@@ -19,11 +19,11 @@ fn vectors(dimension: u32, values: &[f32]) -> Option<Vectors> {
 }
 
 fn batch(dimension: u32, values: &[f32]) -> AssignBatchRequest {
-    AssignBatchRequest { vectors: vectors(dimension, values), model_version: String::new() }
+    AssignBatchRequest { vectors: vectors(dimension, values), ..AssignBatchRequest::default() }
 }
 
 fn lone(vector: &[f32]) -> AssignRequest {
-    AssignRequest { vector: vector.to_vec(), model_version: String::new() }
+    AssignRequest { vector: vector.to_vec(), ..AssignRequest::default() }
 }
 
 #[tokio::test]
@@ -45,7 +45,8 @@ async fn one_vector_and_a_batch_are_assigned() {
 async fn the_nearest_clusters_come_in_order() {
     let server = start(models::songs()).await;
     let mut client = server.client().await;
-    let request = NearestClustersRequest { vector: vec![140.0, 0.0], count: 2, model_version: "v3".to_owned() };
+    let request =
+        NearestClustersRequest { vector: vec![140.0, 0.0], count: 2, model_version: "v3".to_owned(), set: None };
     let reply = client.nearest_clusters(request.clone()).await.unwrap().into_inner();
     assert_eq!(
         reply.clusters,
@@ -94,9 +95,9 @@ async fn errors_say_where_what_was_expected_and_what_to_do() {
     let finite = "every value must be a finite 32-bit float, so replace it or leave the vector out";
     let ragged = AssignBatchRequest {
         vectors: Some(Vectors { dimension: 2, data: vec![0; 12].into() }),
-        model_version: String::new(),
+        ..AssignBatchRequest::default()
     };
-    let none = AssignBatchRequest { vectors: None, model_version: String::new() };
+    let none = AssignBatchRequest::default();
     let cases = [
         (batch(3, &[1.0; 3]), format!("{shape} 3: {fix}")),
         (batch(u32::MAX, &[1.0; 3]), format!("{shape} 4294967295: {fix}")),

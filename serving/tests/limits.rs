@@ -190,7 +190,7 @@ async fn batches_take_turns_with_everyone_else() {
     let mut client = server.client().await;
     let mut rounds = 0;
     while left.load(Ordering::SeqCst) > 0 {
-        let lone = AssignRequest { vector: values[..64].to_vec(), model_version: String::new() };
+        let lone = AssignRequest { vector: values[..64].to_vec(), ..AssignRequest::default() };
         client.assign(lone).await.unwrap();
         // Large enough to queue behind the batches' pieces.
         client.assign_batch(batch(64, &values[..64 * 200])).await.unwrap();

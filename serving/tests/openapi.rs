@@ -3,6 +3,7 @@
 
 mod support;
 
+use coterie_algorithms::members::Members;
 use coterie_model::items::Options;
 use coterie_serving::Settings;
 use serde_json::{Value, json};
@@ -76,6 +77,30 @@ async fn the_document_describes_every_endpoint_and_answer() {
             conforms(&document, &response["content"]["application/json"]["schema"], &reply.json(), path);
         }
     }
+}
+
+#[tokio::test]
+async fn the_document_describes_sets() {
+    let model = models::of(Members::Integers, models::tags());
+    let served = with_items(model, &[1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0], Options::default()).await;
+    let server = start_served(served, Settings::default()).await;
+    let document = server.get("/openapi.json").await.ok();
+    for (path, body) in [
+        ("/v1/assign", r#"{"set": []}"#),
+        ("/v1/assign", r#"{"sets": [[1, 2], []], "modelVersion": "v3"}"#),
+        ("/v1/nearest-clusters", r#"{"set": [3], "count": 1}"#),
+        ("/v1/similar-items", r#"{"set": [0, 0]}"#),
+    ] {
+        let operation = &document["paths"][path]["post"];
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        conforms(&document, schema, &serde_json::from_str(body).unwrap(), path);
+        let texts = body.replace("[1, 2]", "[\"a\"]").replace("[3]", "[\"b\", \"c\"]");
+        conforms(&document, schema, &serde_json::from_str(&texts).unwrap(), path);
+        let schema = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+        conforms(&document, schema, &server.post(path, body).await.ok(), path);
+    }
+    let schema = &document["paths"]["/v1/model"]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+    conforms(&document, schema, &server.get("/v1/model").await.ok(), "/v1/model");
 }
 
 #[test]

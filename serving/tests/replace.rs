@@ -34,7 +34,7 @@ async fn every_answer_comes_from_one_version() {
         let (mut client, finished) = (server.client().await, Arc::clone(&done));
         askers.spawn(async move {
             while !finished.load(Ordering::SeqCst) {
-                let request = AssignRequest { vector: vec![100.0, 0.0], model_version: String::new() };
+                let request = AssignRequest { vector: vec![100.0, 0.0], ..AssignRequest::default() };
                 let reply = client.assign(request).await.unwrap().into_inner();
                 let distance = f64::from(reply.assignment.unwrap().distance);
                 assert_eq!(distance, distance_of(&reply.model_version));

@@ -125,6 +125,7 @@ async fn errors_say_where_what_was_expected_and_what_to_do() {
     let nearest = "/v1/nearest-clusters";
     let shape = "expected 2 values (\"tempo\", \"key\"), found";
     let fix = "send one number per feature, in this order";
+    let ways = "send either \"vector\": [...], \"vectors\": [[...], ...], \"set\": [...] or \"sets\": [[...], ...]";
     let wrong = "the body is not what this endpoint takes:";
     let finite = "every value must be a finite 32-bit float, so replace it or leave the vector out";
     let cases: Vec<(&str, &str, u16, String)> = vec![
@@ -134,9 +135,9 @@ async fn errors_say_where_what_was_expected_and_what_to_do() {
         (assign, r#"{"vectors": [[1, 2], []]}"#, 400, format!("row 1: {shape} 0: {fix}")),
         (assign, r#"{"vector": []}"#, 400, "no vector was sent: send at least one".into()),
         (assign, r#"{"vectors": []}"#, 400, "no vector was sent: send at least one".into()),
-        (assign, "{}", 400, "send either \"vector\": [...] or \"vectors\": [[...], ...]".into()),
-        (assign, r#"{"vector": null}"#, 400, "send either \"vector\": [...] or \"vectors\": [[...], ...]".into()),
-        (assign, r#"{"vector": [1, 2], "vectors": [[1, 2]]}"#, 400, "send either \"vector\": [...] or \"vectors\": [[...], ...]".into()),
+        (assign, "{}", 400, ways.into()),
+        (assign, r#"{"vector": null}"#, 400, ways.into()),
+        (assign, r#"{"vector": [1, 2], "vectors": [[1, 2]]}"#, 400, ways.into()),
         (assign, r#"{"vector": [1, 1e39]}"#, 400, format!("feature \"key\" (value 1) is inf: {finite}")),
         (assign, r#"{"vectors": [[1, 2], [3, 4], [-1e200, 5]]}"#, 400, format!("row 2: feature \"tempo\" (value 0) is -inf: {finite}")),
         (assign, r#"{"vectors": [[1, 2], [1, 3e38]]}"#, 400,
@@ -146,7 +147,7 @@ async fn errors_say_where_what_was_expected_and_what_to_do() {
         (assign, r#"{"vector": [1, "2"]}"#, 400, format!("{wrong} invalid type: string \"2\", expected a number at line 1 column 18")),
         (assign, r#"{"vector": 7}"#, 400, format!("{wrong} invalid type: integer `7`, expected an array of numbers at line 1 column 12")),
         (assign, r#"{"vectors": [1, 2]}"#, 400, format!("{wrong} invalid type: integer `1`, expected an array of numbers at line 1 column 14")),
-        (assign, r#"{"vektor": [1, 2]}"#, 400, format!("{wrong} unknown field `vektor`, expected one of `vector`, `vectors`, `modelVersion` at line 1 column 9")),
+        (assign, r#"{"vektor": [1, 2]}"#, 400, format!("{wrong} unknown field `vektor`, expected one of `vector`, `vectors`, `set`, `sets`, `modelVersion` at line 1 column 9")),
         (assign, r#"{"vector": [1, 2"#, 400, format!("{wrong} EOF while parsing a list at line 1 column 16")),
         (assign, r#"{"vector": [1, 2]} x"#, 400, format!("{wrong} trailing characters at line 1 column 20")),
         (assign, r#"{"vector": [1, 2], "vector": [1, 2]}"#, 400, format!("{wrong} duplicate field `vector` at line 1 column 27")),
@@ -155,7 +156,7 @@ async fn errors_say_where_what_was_expected_and_what_to_do() {
         (nearest, r#"{"vector": [1]}"#, 400, format!("{shape} 1: {fix}")),
         (nearest, r#"{"vector": [1, 2], "count": 0}"#, 400, "count must be at least 1".into()),
         (nearest, r#"{"vector": [1, 2], "count": -1}"#, 400, format!("{wrong} invalid value: integer `-1`, expected u32 at line 1 column 30")),
-        (nearest, r#"{"count": 1}"#, 400, format!("{wrong} missing field `vector` at line 1 column 12")),
+        (nearest, r#"{"count": 1}"#, 400, "send either \"vector\": [...] or \"set\": [...]".into()),
         ("/v1/unknown", "{}", 404, "there is nothing at POST /v1/unknown: see GET /openapi.json for what there is".into()),
         ("/v1/model", "{}", 405, "POST is not allowed at /v1/model: see GET /openapi.json for what is".into()),
     ];

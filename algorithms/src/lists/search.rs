@@ -96,6 +96,7 @@ impl Searcher {
 
     /// Gives what was found, the nearest first.
     fn give(&mut self, metric: Metric, found: &mut Vec<Neighbour>) {
+        debug_assert!(metric != Metric::Jaccard, "lists are searched by straight-line distances");
         found.clear();
         found.extend(self.scan.drain().map(|(id, square)| Neighbour::new(metric, id, square)));
         found.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id)));

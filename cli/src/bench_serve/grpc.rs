@@ -36,15 +36,15 @@ pub(super) fn ask(
     let model_version = String::new();
     let vector = || vectors.to_vec();
     let (path, message) = match (query, batch) {
-        (Query::Assign, 1) => (ASSIGN, AssignRequest { vector: vector(), model_version }.encode_to_vec()),
+        (Query::Assign, 1) => (ASSIGN, AssignRequest { vector: vector(), model_version, set: None }.encode_to_vec()),
         (Query::Assign, _) => {
             let data: Vec<u8> = vectors.iter().flat_map(|value| value.to_le_bytes()).collect();
             let dimension = u32::try_from(dimension).unwrap_or(u32::MAX);
             let vectors = Some(Vectors { dimension, data: data.into() });
-            (ASSIGN_BATCH, AssignBatchRequest { vectors, model_version }.encode_to_vec())
+            (ASSIGN_BATCH, AssignBatchRequest { vectors, model_version, sets: Vec::new() }.encode_to_vec())
         }
         (Query::Nearest, _) => {
-            (NEAREST, NearestClustersRequest { vector: vector(), count, model_version }.encode_to_vec())
+            (NEAREST, NearestClustersRequest { vector: vector(), count, model_version, set: None }.encode_to_vec())
         }
         (Query::Similar, _) => {
             let request =
@@ -150,7 +150,7 @@ mod tests {
     #[tokio::test]
     async fn questions_are_framed_messages() {
         let (path, lone) = body(Query::Assign, 1).await;
-        let expected = AssignRequest { vector: vec![1.0, 2.5], model_version: String::new() };
+        let expected = AssignRequest { vector: vec![1.0, 2.5], ..AssignRequest::default() };
         assert_eq!((path.as_str(), AssignRequest::decode(message(&lone).unwrap()).unwrap()), (ASSIGN, expected));
         let (path, several) = body(Query::Assign, 2).await;
         let several = AssignBatchRequest::decode(message(&several).unwrap()).unwrap().vectors.unwrap();

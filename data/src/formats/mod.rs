@@ -63,7 +63,7 @@ impl Header {
                     });
                 }
                 let width = usize::try_from(header.columns).ok();
-                Ok(Selection { vector: None, features: Vec::new(), width, id: None::<IdKind> })
+                Ok(Selection { vector: None, features: Vec::new(), members: None, width, id: None::<IdKind> })
             }
         }
     }

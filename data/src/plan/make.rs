@@ -42,7 +42,7 @@ pub async fn plan_at(source: &Source, location: &Location) -> Result<InputPlan, 
     let mut selections = looks.iter().filter_map(|look| Some((look.uri.as_str(), look.selection.as_ref()?)));
     let Some(first) = selections.next() else { return Err(no_rows(location)) };
     selections.try_for_each(|other| agree(first, other))?;
-    let Selection { vector, features, width, id: _ } = first.1.clone();
+    let Selection { vector, features, members, width, id: _ } = first.1.clone();
     let extents: Vec<Extent> = looks.iter().map(|look| look.extent.clone()).collect();
     let splits = cut(&extents);
     if splits.is_empty() || !has_rows(location, format, &looks).await? {
@@ -50,8 +50,16 @@ pub async fn plan_at(source: &Source, location: &Location) -> Result<InputPlan, 
     }
     let rows = looks.iter().map(|look| look.rows).sum();
     let objects = looks.into_iter().map(|look| look.object).collect();
-    let mut plan =
-        InputPlan { format, objects, splits, dimension: width.unwrap_or(0), feature_names: features, vector, rows };
+    let mut plan = InputPlan {
+        format,
+        objects,
+        splits,
+        dimension: width.unwrap_or(0),
+        feature_names: features,
+        vector,
+        members,
+        rows,
+    };
     if width.is_none() {
         plan.dimension = search_width(location, &plan).await?;
     }

@@ -7,6 +7,7 @@
 mod cut;
 mod make;
 
+use coterie_algorithms::members::Members;
 use coterie_crds::resolved::Format;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,9 @@ pub struct InputPlan {
     pub feature_names: Vec<String>,
     /// Name of the list column that holds the vector or the set, if that is how the data is laid out.
     pub vector: Option<String>,
+    /// What the members of the sets are, where rows are lists of members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<Members>,
     /// Rows in all objects, where the format tells without reading everything (not CSV, not Arrow).
     pub rows: Option<u64>,
 }

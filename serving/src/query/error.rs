@@ -1,5 +1,6 @@
 //! Why a question cannot be answered. The text goes to the caller, so it says what was expected and what to do.
 
+use coterie_algorithms::members::Members;
 use std::time::Duration;
 
 /// A question that cannot be answered.
@@ -64,6 +65,60 @@ pub enum QueryError {
         feature: String,
         /// The value.
         value: f32,
+    },
+    /// Sets were sent to a model of vectors.
+    #[error("this model compares vectors (metric {metric}), not sets: send a vector of {dimension} numbers")]
+    NotOfSets {
+        /// Metric of the model.
+        metric: &'static str,
+        /// Values the model takes.
+        dimension: usize,
+    },
+    /// Sets were sent to a model that does not know the columns of their members.
+    #[error(
+        "this model does not tell which columns members have: it was trained on columns of zeros and ones, or before models told. Send a \
+         vector of {dimension} numbers, 1 for every member and 0 for all others, or train again with source.columns.set"
+    )]
+    MembersUnknown {
+        /// Values the model takes.
+        dimension: usize,
+    },
+    /// Sets have integers and texts as members.
+    #[error("integers and texts are mixed in sets: send only what the sets of the training data have")]
+    MixedMembers,
+    /// Members are of another kind than in training.
+    #[error("the members of this model's sets are {}: send those", members.name().to_lowercase())]
+    OtherMembers {
+        /// What they are.
+        members: Members,
+    },
+    /// A member is greater than any that the model knows.
+    #[error(
+        "{}the set has the member {member}, expected 0 to {most} as in training (source.columns.set.size): correct it or leave it out",
+        place(*row)
+    )]
+    NoColumn {
+        /// Row in the request; `None` for a lone set.
+        row: Option<usize>,
+        /// The greatest member that was sent.
+        member: u64,
+        /// The greatest that the model knows.
+        most: usize,
+    },
+    /// No set was sent.
+    #[error("no set was sent: send at least one")]
+    NoSets,
+    /// More sets than one request may have.
+    #[error(
+        "{sets} sets in one request, at most {most} are allowed where they may have {dimension} members: split them over several requests"
+    )]
+    TooManySets {
+        /// Sets sent.
+        sets: usize,
+        /// Sets allowed.
+        most: usize,
+        /// Values the model takes.
+        dimension: usize,
     },
     /// A vector lies so far from the training data that distances overflow.
     #[error(

@@ -1,6 +1,6 @@
 //! Rows of a request, checked to fit the model, in the form they arrived in.
 
-use super::QueryError;
+use super::{QueryError, Sets};
 use bytes::Bytes;
 use coterie_model::Model;
 use std::ops::Range;
@@ -21,6 +21,8 @@ enum Values {
     Floats(Vec<f32>),
     /// Little-endian `f32`, at any alignment.
     Bytes(Bytes),
+    /// Sets that the model was trained on the like of.
+    Sets(Sets),
 }
 
 impl Matrix {
@@ -89,6 +91,47 @@ impl Matrix {
         Ok(Self { values: Values::Bytes(data), rows, dimension: found })
     }
 
+    /// A lone set, the first of `set`.
+    ///
+    /// # Errors
+    /// [`QueryError`] when there is none, or the model was not trained on such sets.
+    pub fn from_set(model: &Model, set: Sets) -> Result<Self, QueryError> {
+        if set.is_empty() {
+            return Err(QueryError::NoSets);
+        }
+        set.check(model, false)?;
+        Ok(Self { values: Values::Sets(set), rows: 1, dimension: model.input_dimension() })
+    }
+
+    /// Sets of which no more than `most` are allowed, and no more than are `most_values` values as rows: they cost what rows cost,
+    /// however short they are.
+    ///
+    /// # Errors
+    /// [`QueryError`] when there are none or too many, or the model was not trained on such sets.
+    pub fn from_sets(model: &Model, sets: Sets, most: usize, most_values: usize) -> Result<Self, QueryError> {
+        sets.check(model, true)?;
+        let (rows, dimension) = (sets.len(), model.input_dimension());
+        let most = most.min((most_values / dimension).max(1));
+        match rows {
+            0 => Err(QueryError::NoSets),
+            rows if rows > most => Err(QueryError::TooManySets { sets: rows, most, dimension }),
+            _ => Ok(Self { values: Values::Sets(sets), rows, dimension }),
+        }
+    }
+
+    /// Some of the rows.
+    pub(crate) fn pick(&self, rows: &[usize]) -> Self {
+        let values = match &self.values {
+            Values::Sets(sets) => Values::Sets(sets.pick(rows)),
+            Values::Floats(_) | Values::Bytes(_) => {
+                let mut values = Vec::with_capacity(rows.len() * self.dimension);
+                rows.iter().for_each(|&row| values.extend(self.rows_in(row..row + 1)));
+                Values::Floats(values)
+            }
+        };
+        Self { values, rows: rows.len(), dimension: self.dimension }
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
@@ -96,11 +139,12 @@ impl Matrix {
 
     /// The rows in `range`, row-major.
     pub fn rows_in(&self, range: Range<usize>) -> Vec<f32> {
-        let range = range.start * self.dimension..range.end * self.dimension;
+        let places = range.start * self.dimension..range.end * self.dimension;
         match &self.values {
-            Values::Floats(values) => values[range].to_vec(),
+            Values::Floats(values) => values[places].to_vec(),
+            Values::Sets(sets) => sets.rows(range, self.dimension),
             Values::Bytes(data) => {
-                let (values, _) = data[range.start * 4..range.end * 4].as_chunks();
+                let (values, _) = data[places.start * 4..places.end * 4].as_chunks();
                 values.iter().copied().map(f32::from_le_bytes).collect()
             }
         }

@@ -1,5 +1,6 @@
 //! The JSON of requests and answers. `openapi.json` describes the same shapes.
 
+use super::members::{ManySets, OneSet};
 use super::numbers::{Row, Rows};
 use crate::query::{
     self, Assignment, ClusterView, Map, MapItem, Method, Neighbour, Place, Recent, Served, SimilarItem,
@@ -7,6 +8,7 @@ use crate::query::{
 use crate::shadow::Comparison;
 use crate::traffic::Traffic;
 use coterie_algorithms::hierarchical::{Dendrogram, Merge};
+use coterie_algorithms::members::Members;
 use coterie_model::items::ItemTables;
 use coterie_model::{DistancePercentiles, Metrics, RowId};
 use serde::ser::{SerializeSeq, SerializeStruct};
@@ -17,13 +19,16 @@ use serde::{Deserialize, Serialize, Serializer};
 pub(crate) struct AssignBody {
     pub(crate) vector: Option<Row>,
     pub(crate) vectors: Option<Rows>,
+    pub(crate) set: Option<OneSet>,
+    pub(crate) sets: Option<ManySets>,
     pub(crate) model_version: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct NearestBody {
-    pub(crate) vector: Row,
+    pub(crate) vector: Option<Row>,
+    pub(crate) set: Option<OneSet>,
     pub(crate) count: Option<u32>,
     pub(crate) model_version: Option<String>,
 }
@@ -33,6 +38,7 @@ pub(crate) struct NearestBody {
 pub(crate) struct SimilarBody {
     pub(crate) id: Option<Id>,
     pub(crate) vector: Option<Row>,
+    pub(crate) set: Option<OneSet>,
     pub(crate) count: Option<u32>,
     pub(crate) cluster: Option<i64>,
     pub(crate) method: Option<MethodName>,
@@ -242,6 +248,8 @@ pub(crate) struct ModelReply<'a> {
     metric: &'a str,
     input_dimension: usize,
     feature_names: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<Members>,
     dimension: usize,
     clusters: usize,
     rows: u64,
@@ -414,6 +422,7 @@ impl<'a> ModelReply<'a> {
             metric: query::metric_name(model.metric),
             input_dimension: model.input_dimension(),
             feature_names: &model.feature_names,
+            members: model.members,
             dimension: model.dimension(),
             clusters: model.n_clusters(),
             rows: training.input.rows,

@@ -7,7 +7,7 @@ mod matching;
 mod pairs;
 
 use crate::compute::Compute;
-use crate::query::{self, Assignment, Matrix, Served};
+use crate::query::{Assignment, Matrix, Served};
 use pairs::Pairs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,14 +25,14 @@ const INTEREST: Duration = Duration::from_secs(2 * 3_600);
 /// Rows set aside, and where each stands in its request.
 #[derive(Debug)]
 pub(crate) struct Sample {
-    values: Vec<f32>,
+    matrix: Matrix,
     rows: Vec<usize>,
 }
 
 /// Rows with their clusters, to be compared.
 #[derive(Debug)]
 struct Work {
-    values: Vec<f32>,
+    matrix: Matrix,
     clusters: Vec<u32>,
 }
 
@@ -86,28 +86,23 @@ impl Shadow {
             return None;
         }
         let rows: Vec<usize> = (0..count).map(|i| i * matrix.rows() / count).collect();
-        let mut values = Vec::new();
-        for &row in &rows {
-            values.extend(matrix.rows_in(row..row + 1));
-        }
-        Some(Sample { values, rows })
+        Some(Sample { matrix: matrix.pick(&rows), rows })
     }
 
     /// Has the rows that were set aside compared with their answers, some time.
     pub(crate) fn offer(&self, sample: Sample, assignments: &[Assignment]) {
-        let Sample { values, rows } = sample;
+        let Sample { matrix, rows } = sample;
         let clusters = rows.iter().filter_map(|row| assignments.get(*row)).map(|found| found.cluster).collect();
         // Where the queue is full, the rows are left out.
-        let _ = self.queue.try_send(Work { values, clusters });
+        let _ = self.queue.try_send(Work { matrix, clusters });
     }
 
     /// Compares what is offered, until this is dropped. Only the first call does anything.
     pub(crate) async fn run(&self, compute: &Compute) {
         let Some(mut work) = lock(&self.work).take() else { return };
-        while let Some(Work { values, clusters }) = work.recv().await {
-            let served = Arc::clone(&self.served);
+        while let Some(Work { matrix, clusters }) = work.recv().await {
             // Rows that this model cannot answer say nothing.
-            if let Ok(Ok(found)) = compute.offload(move || query::assign(&served, values, Some(0))).await {
+            if let Ok(found) = compute.assign(&self.served, matrix, false).await {
                 let mut pairs = lock(&self.pairs);
                 for (cluster, other) in clusters.into_iter().zip(found) {
                     pairs.count(cluster, other.cluster);

@@ -107,7 +107,7 @@ pub(crate) fn batch(dimension: usize, values: &[f32]) -> coterie_protocol::query
     let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     coterie_protocol::query::AssignBatchRequest {
         vectors: Some(coterie_protocol::query::Vectors { dimension: dimension as u32, data: data.into() }),
-        model_version: String::new(),
+        ..Default::default()
     }
 }
 

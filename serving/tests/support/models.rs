@@ -2,6 +2,7 @@
 
 use coterie_algorithms::features::{Pipeline, Transform};
 use coterie_algorithms::kmeans::Centroids;
+use coterie_algorithms::members::Members;
 use coterie_algorithms::metric::Metric;
 use coterie_model::{ClusterStatistics, DistancePercentiles, Input, Metrics, Model, RowId, Training};
 
@@ -41,6 +42,11 @@ pub(crate) fn many_sets(k: usize, d: usize) -> Model {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let shares = Random(5).values(k * d).into_iter().map(|value| value.max(0.0)).collect();
     model(Metric::Jaccard, Pipeline::new(d), shares, &names)
+}
+
+/// The same, trained on lists of such members.
+pub(crate) fn of(members: Members, model: Model) -> Model {
+    Model { members: Some(members), ..model }
 }
 
 /// k pseudo-random centroids of dimension d behind a pipeline of scaling and centring.
@@ -88,6 +94,7 @@ fn model(metric: Metric, pipeline: Pipeline, centroids: Vec<f32>, names: &[&str]
         pipeline,
         centroids: Centroids::new(d, centroids),
         feature_names: names.iter().map(|&name| name.to_owned()).collect(),
+        members: None,
         clusters: (0..k).map(cluster).collect(),
         training: Training {
             algorithm: "KMeans".to_owned(),

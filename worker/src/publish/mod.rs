@@ -130,6 +130,7 @@ pub fn model(outcome: Outcome, provenance: &Provenance) -> Result<Model, RunErro
         pipeline,
         centroids: Centroids::new(dimension, fit.centroids),
         feature_names: feature_names(&provenance.plan),
+        members: provenance.plan.members,
         clusters,
         training: Training {
             algorithm: algorithm.to_owned(),

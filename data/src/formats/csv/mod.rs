@@ -144,7 +144,7 @@ fn parse(object: &ObjectReader, start: Bytes, whole: bool) -> Result<Option<Head
                 Kind::Mixed => "numbers and text",
                 _ => "empty cells",
             };
-            Column { name, kind, type_name: type_name.to_owned() }
+            Column { name, kind, members: None, type_name: type_name.to_owned() }
         })
         .collect();
     Ok(Some(Header { table, data, has_rows: count > 0 }))
