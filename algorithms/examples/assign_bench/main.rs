@@ -33,6 +33,9 @@ thread_local! {
     static BUFFERS: RefCell<FinderBuffers> = RefCell::default();
 }
 
+/// Names of options.
+const KNOWN: [&str; 7] = ["data", "centroids", "batch", "threads", "seconds", "every-centroid", "one"];
+
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// How a batch is labelled.
@@ -69,7 +72,7 @@ impl Assigner {
 }
 
 fn main() -> Result<(), Failure> {
-    let options = Options::parse(std::env::args().skip(1))?;
+    let options = Options::parse(std::env::args().skip(1), &KNOWN)?;
     let batch: usize = options.number("batch")?.unwrap_or(1);
     rayon::ThreadPoolBuilder::new().num_threads(options.number("threads")?.unwrap_or(1)).build_global()?;
     let (mut rows, dimension) = npy::read(options.given("data")?)?;

@@ -27,10 +27,25 @@ use serde_json::{Map, Value, json};
 /// Merges of which the speed is taken.
 const MERGES: usize = 4;
 
+/// Names of options.
+const KNOWN: [&str; 11] = [
+    "data",
+    "initial",
+    "clusters",
+    "iterations",
+    "tolerance",
+    "start",
+    "every-row",
+    "threads",
+    "centroids",
+    "labels",
+    "steps",
+];
+
 type Failure = Box<dyn Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
-    let options = Options::parse(std::env::args().skip(1))?;
+    let options = Options::parse(std::env::args().skip(1), &KNOWN)?;
     let threads = options.number("threads")?.unwrap_or(0);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     let (mut points, dimension) = npy::read(options.given("data")?)?;

@@ -10,11 +10,14 @@ use crate::Failure;
 pub(crate) struct Options(BTreeMap<String, String>);
 
 impl Options {
-    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
+    /// Takes the arguments apart, whose names must be among the `known`.
+    pub(crate) fn parse(arguments: impl Iterator<Item = String>, known: &[&str]) -> Result<Self, Failure> {
         let mut options = BTreeMap::new();
         let mut arguments = arguments.peekable();
         while let Some(argument) = arguments.next() {
-            let name = argument.strip_prefix("--").ok_or_else(|| format!("unexpected argument {argument}"))?;
+            let name = argument.strip_prefix("--").filter(|name| known.contains(name));
+            let name =
+                name.ok_or_else(|| format!("unexpected argument {argument}; known are --{}", known.join(", --")))?;
             let value = arguments.next_if(|next| !next.starts_with("--")).unwrap_or_default();
             options.insert(name.to_owned(), value);
         }
