@@ -6,8 +6,8 @@ use coterie_algorithms::metric::Metric;
 use coterie_model::Model;
 use std::cell::RefCell;
 
-/// Multiplications of the kernel in the time that a scan takes for a column of a centroid.
-const SCAN_COST: usize = 8;
+/// Multiplications of the kernel in the time that a centroid of sets takes for a column.
+const COLUMN_OF_SETS: usize = 8;
 
 thread_local! {
     /// Memory that a thread uses again from request to request.
@@ -38,7 +38,7 @@ impl Near {
             Self::Vectors(finder) => {
                 BUFFERS.with_borrow_mut(|buffers| finder.assign_two(&model.centroids, rows, best, second, buffers));
             }
-            Self::Sets(scan) => scan.assign_two(&model.centroids, rows, best, second),
+            Self::Sets(finder) => finder.assign_two(&model.centroids, rows, best, second),
         }
     }
 
@@ -54,7 +54,7 @@ impl Near {
                 nearest.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
                 nearest
             }
-            Self::Sets(scan) => scan.nearest(&model.centroids, row, count),
+            Self::Sets(finder) => finder.nearest(&model.centroids, row, count),
         }
     }
 
@@ -68,7 +68,7 @@ impl Near {
     pub(super) fn cost_per_column(&self) -> usize {
         match self {
             Self::Vectors(_) => 1,
-            Self::Sets(_) => SCAN_COST,
+            Self::Sets(_) => COLUMN_OF_SETS,
         }
     }
 }
