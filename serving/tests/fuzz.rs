@@ -21,6 +21,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use support::client::{self, Reply};
+use support::edits::edited;
 use support::items::with_items;
 use support::{Running, models, start, start_served};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -108,16 +109,7 @@ fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
         "\n",
         "\0",
     ]);
-    let edit = (any::<prop::sample::Index>(), 0usize..6, pieces);
-    (good, prop::collection::vec(edit, 1..4)).prop_map(|(good, edits)| {
-        let mut bytes = good.as_bytes().to_vec();
-        for (at, cut, piece) in edits {
-            let at = at.index(bytes.len() + 1);
-            let end = (at + cut).min(bytes.len());
-            bytes.splice(at..end, piece.bytes());
-        }
-        bytes
-    })
+    edited(good, pieces, 1..4)
 }
 
 /// An answer, or a refusal that says why.

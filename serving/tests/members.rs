@@ -13,6 +13,7 @@ use futures::StreamExt;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
+use support::edits::edited;
 use support::items::with_items;
 use support::models::{self, Random, of};
 use support::{Running, batch, start, start_served, start_with};
@@ -243,7 +244,7 @@ fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
         r#"{"sets": [[0], [], [1, 2]], "modelVersion": "v3"}"#,
         r#"{"sets": [["a", "b"], ["c"]]}"#,
     ]);
-    let pieces = [
+    let pieces = prop::sample::select(vec![
         "[",
         "]",
         "{",
@@ -262,17 +263,8 @@ fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
         "4",
         "\0",
         "18446744073709551616",
-    ];
-    let edit = (any::<prop::sample::Index>(), 0usize..6, prop::sample::select(pieces.to_vec()));
-    (good, prop::collection::vec(edit, 0..4)).prop_map(|(good, edits)| {
-        let mut bytes = good.as_bytes().to_vec();
-        for (at, cut, piece) in edits {
-            let at = at.index(bytes.len() + 1);
-            let end = (at + cut).min(bytes.len());
-            bytes.splice(at..end, piece.bytes());
-        }
-        bytes
-    })
+    ]);
+    edited(good, pieces, 0..4)
 }
 
 #[test]

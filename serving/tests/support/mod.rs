@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub(crate) mod client;
+pub(crate) mod edits;
 pub(crate) mod frames;
 pub(crate) mod items;
 pub(crate) mod models;

@@ -21,8 +21,8 @@ const PATIENCE: usize = 300;
 /// Moves of controllers in one world; ordinary ones need some hundreds, a few some thousands.
 const MOVES: usize = 20_000;
 
-/// Seconds between plans at rest, which must all be empty: soon and often, then ever later.
-const PAUSES: [i64; 9] = [1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536];
+/// Plans at rest that must all be empty.
+const RESTS: usize = 20;
 
 /// Without a write for this long, all that was begun is done: longer than replicas stay after a switch, and than the outcome of a run whose pods are gone
 /// is waited for.
@@ -369,8 +369,10 @@ impl<'a> World<'a> {
         let luck = oracles::Luck { failed: self.controllers.unlucky, lost: &self.lost, rivalry: self.rivalry };
         oracles::end(&self.server, &luck)?;
         let (version, writes) = (self.server.version(), self.server.operator_writes);
-        let end = self.next_schedule();
-        for pause in PAUSES {
+        // Up to the schedule's next time, where there is one.
+        let next = self.next_schedule().map_or(36_000, |next| next.duration_since(self.server.now).as_secs() - 1);
+        let pause = (next / i64::try_from(RESTS).unwrap_or(1)).max(0);
+        for _ in 0..RESTS {
             let Some(plan) = self.plan(0)? else { break };
             self.finish(0)?;
             if plan.status.is_some() || !plan.actions.is_empty() || !plan.events.is_empty() {
@@ -381,10 +383,6 @@ impl<'a> World<'a> {
                 ));
             }
             self.pass(pause);
-            // Up to the schedule's next time, where there is one.
-            if end.is_some_and(|end| self.server.now >= end) {
-                break;
-            }
         }
         if (version, writes) != (self.server.version(), self.server.operator_writes) {
             return Err("writes at rest".to_owned());
