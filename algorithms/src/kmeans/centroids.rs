@@ -56,6 +56,11 @@ impl PartialEq for Centroids {
     }
 }
 
+/// Whether a look at so many numbers of centroids takes so long that threads are worth waking for it.
+pub(crate) fn is_worth_threads(numbers: usize) -> bool {
+    numbers > 32 << 10
+}
+
 /// The constant of a centroid in the kernel's score: minus half its squared length.
 pub(crate) fn bias(centroid: &[f32]) -> f32 {
     (-0.5 * lanes::squared_norm(centroid)) as f32

@@ -55,6 +55,12 @@ impl Delta {
         }
     }
 
+    /// Back to no change.
+    pub fn clear(&mut self) {
+        self.sums.fill(0);
+        self.counts.fill(0);
+    }
+
     /// Adds another thread's changes.
     pub fn merge(&mut self, other: &Self) {
         self.sums.iter_mut().zip(&other.sums).for_each(|(mine, theirs)| *mine += theirs);
@@ -92,5 +98,7 @@ mod tests {
         let mut followed = of(&[0, 1, 2]);
         one.apply(&mut followed);
         assert_eq!(followed, of(&[2, 1, 0]));
+        one.clear();
+        assert_eq!(one, Delta::new(3, 2));
     }
 }

@@ -1,11 +1,14 @@
 //! Passes over all rows in one process, each of which knows what the one before found out.
 
+use crossbeam_deque::{Injector, Steal};
 use rayon::prelude::*;
 
 use super::local::CHUNK;
 use super::{Centroids, Delta, Partial, PruneBuffers, Pruner, RowBounds, assign, kernel};
 use crate::fixed::Scale;
 
+/// Chunks are a multiple of this, for full tiles.
+const TOGETHER: usize = 480;
 /// Least k x d for which bounds may cost less than looking at every row.
 const WORTH_BOUNDS: usize = 512;
 /// From this k x d on, the kernel takes far longer than what bounds take beside it.
@@ -27,6 +30,8 @@ pub(super) struct Passes<'a> {
     /// Whether rows may be skipped.
     pruning: bool,
     bounds: Bounds,
+    /// One for each thread.
+    parts: Vec<Part>,
 }
 
 /// What is known of the rows' distances.
@@ -34,6 +39,8 @@ pub(super) struct Passes<'a> {
 struct Bounds {
     upper: Vec<f32>,
     lower: Vec<u16>,
+    /// Lower bounds of a row; 0 while no bounds are kept.
+    stride: usize,
     /// The pass that found it out, if it did.
     pruner: Option<Pruner>,
 }
@@ -43,49 +50,60 @@ impl<'a> Passes<'a> {
         let n = points.len() / dimension;
         let (labels, sums) = (vec![0; n], Partial::new(k, dimension));
         let pruning = pruning && Pruner::pays(n as u64, k);
-        Self { points, dimension, scale, labels, sums, moved: None, pruning, bounds: Bounds::default() }
+        Self { points, dimension, scale, labels, sums, moved: None, pruning, bounds: Bounds::default(), parts: Vec::new() }
     }
 
     /// Labels all rows and brings the sums up to date, both while a block of rows is in the cache.
     pub(super) fn pass(&mut self, centroids: &Centroids) {
-        let (n, d, scale, labelled) = (self.labels.len(), self.dimension, self.scale, self.moved.is_some());
-        let bounded = self.is_bounded(centroids);
-        // Few parts, as each has sums of k x d, and yet enough for threads that are held up.
-        let least = n.div_ceil(CHUNK).div_ceil(8 * rayon::current_num_threads());
-        let part = || Part::new(centroids);
-        let chunks = self.points.par_chunks(CHUNK * d).zip(self.labels.par_chunks_mut(CHUNK));
-        let parts: Vec<Part> = if bounded {
-            let Bounds { upper, lower, pruner: last } = &mut self.bounds;
+        let (scale, labelled) = (self.scale, self.moved.is_some());
+        if self.is_bounded(centroids) {
+            let last = self.bounds.pruner.take();
             let pruner = Pruner::new(centroids.clone(), last.as_ref());
-            let stride = Pruner::stride(centroids.len(), d);
-            upper.resize(n, 0.0);
-            lower.resize(n * stride, 0);
-            let bounds = upper.par_chunks_mut(CHUNK).zip(lower.par_chunks_mut(CHUNK * stride));
-            let chunks = chunks.zip(bounds);
-            let chunks = chunks.map(|((rows, labels), (upper, lower))| (rows, RowBounds { labels, upper, lower }));
-            let follows = last.is_some();
-            let work = |mut part: Part, (rows, mut bounds): (&[f32], RowBounds<'_>)| {
-                if follows {
-                    part.follow(&pruner, scale, rows, &mut bounds);
-                } else {
-                    part.begin(&pruner, scale, rows, &mut bounds);
-                }
-                part
-            };
-            let parts = chunks.with_min_len(least).fold(part, work).collect();
-            *last = Some(pruner);
-            parts
+            self.bounds.stride = Pruner::stride(centroids.len(), self.dimension);
+            self.each_chunk(centroids, |part, rows, mut bounds| match last {
+                Some(_) => part.follow(&pruner, scale, rows, &mut bounds),
+                None => part.begin(&pruner, scale, rows, &mut bounds),
+            });
+            self.bounds.pruner = Some(pruner);
         } else {
-            let work = |mut part: Part, (rows, labels): (&[f32], &mut [u32])| {
-                part.look(centroids, scale, rows, labels, labelled);
-                part
-            };
-            chunks.with_min_len(least).fold(part, work).collect()
-        };
-        for part in &parts {
+            self.each_chunk(centroids, |part, rows, bounds| {
+                part.look(centroids, scale, rows, bounds.labels, labelled);
+            });
+        }
+        for part in &self.parts {
             part.delta.apply(&mut self.sums);
         }
-        self.moved = Some(parts.iter().map(|part| part.moved).sum());
+        self.moved = Some(self.parts.iter().map(|part| part.moved).sum());
+    }
+
+    /// Does some work on the rows of each chunk and what is known of them. Each thread takes the next chunk when it is done with one,
+    /// so that one that is held up holds up nobody.
+    fn each_chunk(&mut self, centroids: &Centroids, work: impl Fn(&mut Part, &[f32], RowBounds<'_>) + Sync) {
+        let (n, d, stride) = (self.labels.len(), self.dimension, self.bounds.stride);
+        let chunk = chunk(n);
+        self.bounds.upper.resize(if stride > 0 { n } else { 0 }, 0.0);
+        self.bounds.lower.resize(n * stride, 0);
+        let (mut upper, mut lower) = (self.bounds.upper.as_mut_slice(), self.bounds.lower.as_mut_slice());
+        let queue = Injector::new();
+        for (rows, labels) in self.points.chunks(chunk * d).zip(self.labels.chunks_mut(chunk)) {
+            let count = if stride > 0 { labels.len() } else { 0 };
+            let bounds = (upper.split_off_mut(..count), lower.split_off_mut(..count * stride));
+            if let (Some(upper), Some(lower)) = bounds {
+                queue.push((rows, RowBounds { labels, upper, lower }));
+            }
+        }
+        self.parts.resize_with(rayon::current_num_threads(), || Part::new(centroids));
+        self.parts.par_iter_mut().with_max_len(1).for_each(|part| {
+            part.delta.clear();
+            part.moved = 0;
+            loop {
+                match queue.steal() {
+                    Steal::Success((rows, bounds)) => work(part, rows, bounds),
+                    Steal::Retry => {}
+                    Steal::Empty => break,
+                }
+            }
+        });
     }
 
     /// Whether the next pass keeps bounds.
@@ -122,7 +140,12 @@ impl<'a> Passes<'a> {
     }
 }
 
-/// What the rows of some chunks change, and memory for finding it out.
+/// Rows per unit of parallel work, of `n`: fewer than [`CHUNK`] where these would not keep all threads busy to the end.
+fn chunk(n: usize) -> usize {
+    n.div_ceil(8 * rayon::current_num_threads()).next_multiple_of(TOGETHER).min(CHUNK)
+}
+
+/// What the chunks that a thread takes in a pass change, and memory for finding it out.
 struct Part {
     delta: Delta,
     /// Rows whose label changed.

@@ -1,5 +1,8 @@
 //! The update step.
 
+use rayon::prelude::*;
+
+use super::centroids::is_worth_threads;
 use super::{Centroids, Partial, squared_distance};
 use crate::features::normalize;
 use crate::fixed::Scale;
@@ -26,15 +29,12 @@ pub fn update(metric: Metric, previous: &Centroids, partial: &Partial, scale: &S
     assert_eq!(partial.dimension as usize, d, "partial of another dimension");
     assert_eq!(partial.counts.len(), previous.len(), "another number of clusters");
     let mut centroids = previous.values().to_vec();
-    let mut shift = 0.0;
-    for (cluster, centroid) in centroids.chunks_exact_mut(d).enumerate() {
-        let count = partial.counts[cluster];
+    let step = |(cluster, ((centroid, sums), &count)): (usize, ((&mut [f32], &[i64]), &u64))| {
         if count == 0 {
-            continue;
+            return 0.0;
         }
-        let sums = &partial.sums[cluster * d..][..d];
-        for (column, value) in centroid.iter_mut().enumerate() {
-            *value = scale.mean(column, sums[column], count);
+        for (column, (value, &sum)) in centroid.iter_mut().zip(sums).enumerate() {
+            *value = scale.mean(column, sum, count);
         }
         match metric {
             Metric::Euclidean | Metric::Jaccard => {}
@@ -42,8 +42,17 @@ pub fn update(metric: Metric, previous: &Centroids, partial: &Partial, scale: &S
             Metric::Cosine if centroid.iter().all(|&v| v == 0.0) => centroid.copy_from_slice(previous.row(cluster)),
             Metric::Cosine => normalize(centroid),
         }
-        shift += squared_distance(centroid, previous.row(cluster));
-    }
+        squared_distance(centroid, previous.row(cluster))
+    };
+    let (sums, counts) = (&partial.sums, &partial.counts);
+    let shifts: Vec<f64> = if is_worth_threads(centroids.len()) {
+        let clusters = centroids.par_chunks_exact_mut(d).zip(sums.par_chunks_exact(d)).zip(counts);
+        clusters.enumerate().map(step).collect()
+    } else {
+        centroids.chunks_exact_mut(d).zip(sums.chunks_exact(d)).zip(counts).enumerate().map(step).collect()
+    };
+    // Added in their order, whichever thread found them.
+    let shift = shifts.iter().sum();
     Update { centroids, shift, empty: partial.empty() }
 }
 

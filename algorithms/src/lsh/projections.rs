@@ -18,7 +18,7 @@ impl Projections {
     ///
     /// # Panics
     /// If either is zero.
-    pub(super) fn new(dimension: usize, len: usize, seed: u64, factor: f64, start: impl Fn(u64) -> f32) -> Self {
+    pub(super) fn new(dimension: usize, len: usize, seed: u64, factor: f64, start: impl Fn(u64) -> f32 + Sync) -> Self {
         assert!(dimension > 0 && len > 0, "no projections");
         let entries = (0..len).flat_map(|v| {
             let stream = Stream::new(seed, Purpose::Hashing, v as u64);

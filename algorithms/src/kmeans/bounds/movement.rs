@@ -1,5 +1,7 @@
 //! How bounds follow the movement of centroids.
 
+use rayon::prelude::*;
+
 use super::layout::{LANES, Layout};
 use super::margin::{Margin, limited, upper_from_square};
 use super::units::Unit;
@@ -8,6 +10,8 @@ use crate::kmeans::kernel::{self, Panels, Top};
 
 /// Distances between centroids are computed up to this many.
 const MOST: usize = 2048;
+/// Centroids whose distances are computed together, by one thread. The result does not depend on it.
+const PART: usize = 64;
 /// Covers the rounding of one sum in `f32`.
 const UP: f32 = 1.0 + 1.0 / (1u32 << 22) as f32;
 
@@ -78,27 +82,32 @@ fn distances(
     unit: Unit,
     stride: usize,
 ) -> Vec<u16> {
-    let k = centroids.len();
-    let rows: Vec<u32> = (0..k as u32).collect();
-    let mut tops = vec![Top::NONE; k];
-    let mut scores = vec![f32::NAN; k * stride];
-    // A centroid's own score; where another is as good, it is not a number, and so is nothing known.
-    let mut own = vec![f32::NAN; k];
-    for panel in 0..panels.count() {
-        let group = panel / layout.panels;
-        kernel::tops(panels, panel, centroids.values(), &rows, &mut tops);
-        let ids = &layout.ids[panel * kernel::WIDTH..];
-        for (i, top) in tops.iter().enumerate() {
-            let itself = ids[top.lane as usize] as usize == i;
-            if itself {
-                own[i] = top.best;
-            }
-            let score = &mut scores[i * stride + group];
-            *score = score.max(if itself { top.second } else { top.best });
-        }
-    }
-    let bases: Vec<f64> = rows.iter().zip(own).map(|(&id, own)| 2.0 * f64::from(own) - margin.width(id, 0.0)).collect();
+    let (k, d) = (centroids.len(), centroids.dimension());
     let mut near = vec![0; k * stride];
-    kernel::exclude(&rows, &bases, &scores, stride, unit.factor(), &mut near);
+    let parts = centroids.values().par_chunks(PART * d).zip(near.par_chunks_mut(PART * stride));
+    parts.enumerate().for_each(|(part, (values, near))| {
+        let first = part * PART;
+        let rows: Vec<u32> = (0..(values.len() / d) as u32).collect();
+        let mut tops = vec![Top::NONE; rows.len()];
+        let mut scores = vec![f32::NAN; rows.len() * stride];
+        // A centroid's own score; where another is as good, it is not a number, and so is nothing known.
+        let mut own = vec![f32::NAN; rows.len()];
+        for panel in 0..panels.count() {
+            let group = panel / layout.panels;
+            kernel::tops(panels, panel, values, &rows, &mut tops);
+            let ids = &layout.ids[panel * kernel::WIDTH..];
+            for (i, top) in tops.iter().enumerate() {
+                let itself = ids[top.lane as usize] as usize == first + i;
+                if itself {
+                    own[i] = top.best;
+                }
+                let score = &mut scores[i * stride + group];
+                *score = score.max(if itself { top.second } else { top.best });
+            }
+        }
+        let base = |(id, own): (u32, f32)| 2.0 * f64::from(own) - margin.width(id, 0.0);
+        let bases: Vec<f64> = (first as u32..).zip(own).map(base).collect();
+        kernel::exclude(&rows, &bases, &scores, stride, unit.factor(), near);
+    });
     near
 }

@@ -3,8 +3,10 @@
 //! - [`Sample`] draws rows uniformly, in one pass over any split of the data;
 //! - [`k_means_plus_plus`] spreads centroids over a sample or over candidates;
 //! - [`draw`] is one row's decision in a round of k-means||, which collects candidates from all rows;
+//! - [`lower`] keeps each row's nearest candidate from round to round;
 //! - [`refine`] polishes centroids on weighted candidates before the full data is scanned again.
 
+mod candidates;
 mod exchange;
 mod masses;
 mod near;
@@ -12,6 +14,7 @@ mod plus_plus;
 mod refine;
 mod sample;
 
+pub use candidates::lower;
 pub use plus_plus::k_means_plus_plus;
 pub use refine::refine;
 pub use sample::Sample;

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::kmeans::{Centroids, assign};
 
 /// Points per unit of parallel work. The result does not depend on it.
-const CHUNK: usize = 1024;
+const CHUNK: usize = 256;
 
 /// Improves `centroids` (k x d) on weighted points (row-major) by at most `iterations` rounds of Lloyd's algorithm; stops
 /// early when no label changes. A centroid without points stays where it is.

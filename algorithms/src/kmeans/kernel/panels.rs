@@ -1,6 +1,8 @@
 //! Centroids laid out as the tiles read them.
 
-use crate::kmeans::centroids::bias;
+use rayon::prelude::*;
+
+use crate::kmeans::centroids::{bias, is_worth_threads};
 
 /// Centroids per panel.
 pub(crate) const WIDTH: usize = 16;
@@ -42,17 +44,26 @@ impl Panels {
     }
 
     /// Packs vectors given row by row; the chain of each starts from what `start` says of its place and values.
-    pub(crate) fn with_starts(dimension: usize, values: &[f32], start: impl Fn(usize, &[f32]) -> f32) -> Self {
+    pub(crate) fn with_starts(dimension: usize, values: &[f32], start: impl Fn(usize, &[f32]) -> f32 + Sync) -> Self {
         let len = values.len() / dimension;
         let count = len.div_ceil(WIDTH);
         let mut coefficients = vec![Lane([0.0; WIDTH]); count * dimension];
         let mut biases = vec![Lane([f32::NEG_INFINITY; WIDTH]); count];
-        for (i, vector) in values.chunks_exact(dimension).enumerate() {
-            let (panel, lane) = (i / WIDTH, i % WIDTH);
-            biases[panel].0[lane] = start(i, vector);
-            for (j, &value) in vector.iter().enumerate() {
-                coefficients[panel * dimension + j].0[lane] = value;
+        let pack = |(panel, ((columns, bias), vectors)): (usize, ((&mut [Lane], &mut Lane), &[f32]))| {
+            for (lane, vector) in vectors.chunks_exact(dimension).enumerate() {
+                bias.0[lane] = start(panel * WIDTH + lane, vector);
+                for (column, &value) in columns.iter_mut().zip(vector) {
+                    column.0[lane] = value;
+                }
             }
+        };
+        let (vectors, size) = (&values[..len * dimension], WIDTH * dimension);
+        if is_worth_threads(vectors.len()) {
+            let panels = coefficients.par_chunks_exact_mut(dimension).zip(&mut biases).zip(vectors.par_chunks(size));
+            panels.enumerate().for_each(pack);
+        } else {
+            let panels = coefficients.chunks_exact_mut(dimension).zip(&mut biases).zip(vectors.chunks(size));
+            panels.enumerate().for_each(pack);
         }
         Self { len, dimension, coefficients, bias: biases }
     }
