@@ -31,7 +31,7 @@ pub fn k_means_plus_plus(
     dimension: usize,
     weights: Option<&[f64]>,
     k: usize,
-    rng: &mut impl Rng,
+    rng: &mut (impl Rng + Send),
 ) -> Vec<usize> {
     let n = points.len() / dimension;
     assert!(n > 0 && points.len() == n * dimension, "points are not a whole number of rows");
@@ -39,6 +39,13 @@ pub fn k_means_plus_plus(
     if k == 0 {
         return Vec::new();
     }
+    // Step follows upon step, each divided among threads, which is quicker from one of these.
+    rayon::scope(|_| spread(points, dimension, weights, k, rng))
+}
+
+/// [`k_means_plus_plus`] of at least one point.
+fn spread(points: &[f32], dimension: usize, weights: Option<&[f64]>, k: usize, rng: &mut impl Rng) -> Vec<usize> {
+    let n = points.len() / dimension;
     let number = (2 + (k as f64).ln() as usize).min(WIDTH);
     let row = |i: usize| &points[i * dimension..][..dimension];
 
