@@ -287,9 +287,9 @@ mod tests {
         ) {
             let scale = Scale::new(&[max], 1);
             let (sum, count) = (sum >> (64 - bits), count >> counts);
-            prop_assume!(count > 0 && sum != 0);
+            prop_assume!(count > 0);
             let middle = ((sum >> 38) * 2 + 1).saturating_mul(count as i64).saturating_add(near);
-            for sum in [sum, middle] {
+            for sum in [sum, middle].into_iter().filter(|&sum| sum != 0) {
                 prop_assert_eq!(scale.mean(0, sum, count).to_bits(), scale.exact_mean(0, sum, count).to_bits());
             }
         }

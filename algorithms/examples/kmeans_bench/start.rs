@@ -32,9 +32,12 @@ pub(crate) fn parallel(points: &[f32], dimension: usize, k: usize) -> Vec<f32> {
     let mut join = |batch: &[f32], first: usize, distances: &mut [f32]| {
         let batch = Centroids::new(dimension, batch.to_vec());
         let known = distances.par_chunks_mut(CHUNK).zip(owners.par_chunks_mut(CHUNK));
-        points.par_chunks(CHUNK * dimension).zip(known).for_each_init(Vec::new, |labels, (rows, (distances, owners))| {
-            lower(&batch, first as u32, rows, distances, owners, labels);
-        });
+        points.par_chunks(CHUNK * dimension).zip(known).for_each_init(
+            Vec::new,
+            |labels, (rows, (distances, owners))| {
+                lower(&batch, first as u32, rows, distances, owners, labels);
+            },
+        );
     };
     join(&candidates, 0, &mut distances);
     for round in 0..ROUNDS {

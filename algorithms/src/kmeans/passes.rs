@@ -50,7 +50,17 @@ impl<'a> Passes<'a> {
         let n = points.len() / dimension;
         let (labels, sums) = (vec![0; n], Partial::new(k, dimension));
         let pruning = pruning && Pruner::pays(n as u64, k);
-        Self { points, dimension, scale, labels, sums, moved: None, pruning, bounds: Bounds::default(), parts: Vec::new() }
+        Self {
+            points,
+            dimension,
+            scale,
+            labels,
+            sums,
+            moved: None,
+            pruning,
+            bounds: Bounds::default(),
+            parts: Vec::new(),
+        }
     }
 
     /// Labels all rows and brings the sums up to date, both while a block of rows is in the cache.

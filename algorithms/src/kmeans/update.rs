@@ -29,7 +29,7 @@ pub fn update(metric: Metric, previous: &Centroids, partial: &Partial, scale: &S
     assert_eq!(partial.dimension as usize, d, "partial of another dimension");
     assert_eq!(partial.counts.len(), previous.len(), "another number of clusters");
     let mut centroids = previous.values().to_vec();
-    let step = |(cluster, ((centroid, sums), &count)): (usize, ((&mut [f32], &[i64]), &u64))| {
+    let step = |cluster: usize, centroid: &mut [f32], sums: &[i64], count: u64| {
         if count == 0 {
             return 0.0;
         }
@@ -46,10 +46,11 @@ pub fn update(metric: Metric, previous: &Centroids, partial: &Partial, scale: &S
     };
     let (sums, counts) = (&partial.sums, &partial.counts);
     let shifts: Vec<f64> = if is_worth_threads(centroids.len()) {
-        let clusters = centroids.par_chunks_exact_mut(d).zip(sums.par_chunks_exact(d)).zip(counts);
-        clusters.enumerate().map(step).collect()
+        let clusters = centroids.par_chunks_exact_mut(d).zip(sums.par_chunks_exact(d)).zip(counts).enumerate();
+        clusters.map(|(cluster, ((centroid, sums), &count))| step(cluster, centroid, sums, count)).collect()
     } else {
-        centroids.chunks_exact_mut(d).zip(sums.chunks_exact(d)).zip(counts).enumerate().map(step).collect()
+        let clusters = centroids.chunks_exact_mut(d).zip(sums.chunks_exact(d)).zip(counts).enumerate();
+        clusters.map(|(cluster, ((centroid, sums), &count))| step(cluster, centroid, sums, count)).collect()
     };
     // Added in their order, whichever thread found them.
     let shift = shifts.iter().sum();

@@ -92,7 +92,7 @@ impl Init {
                 oversampling: self.clusters as f64,
                 cap: 4 * self.clusters + 64,
             },
-            Stage::Weigh => Step::Weigh { context, candidates: self.candidates.values.clone() },
+            Stage::Weigh => Step::Weigh { context, round: self.restart, candidates: candidates() },
         }
     }
 

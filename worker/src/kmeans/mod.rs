@@ -1,5 +1,5 @@
 //! k-means over sharded rows: [`machine`] decides (pure), [`step`] is what is said between coordinator and workers,
-//! [`compute`] is a worker's share of a step, [`lloyd`] that of the step that matters most.
+//! [`compute`] is a worker's share of a step, [`lloyd`] that of the step that matters most, [`seeding`] that of the rounds of k-means||.
 //!
 //! These are its steps, between those that every run has (see [`crate::training`]):
 //!
@@ -14,6 +14,7 @@ pub mod compute;
 pub mod init;
 pub mod lloyd;
 pub mod machine;
+mod seeding;
 pub mod step;
 #[cfg(test)]
 mod tests;

@@ -68,12 +68,14 @@ pub enum Step {
         /// Most rows one split may return, the ones with the smallest hashes first.
         cap: usize,
     },
-    /// k-means||: how many rows are nearest to each candidate.
+    /// k-means||: how many rows are nearest to each candidate, which follows from the rounds before.
     Weigh {
         /// See [`Context`].
         context: Context,
-        /// All candidates, m x d.
-        candidates: Vec<f32>,
+        /// Restart.
+        round: u64,
+        /// All candidates, for workers that lost the distances.
+        candidates: Candidates,
     },
     /// One Lloyd pass: labels, and sums of the rows per label.
     Assign {

@@ -39,7 +39,7 @@ fn k_means_parallel_asks_for_rounds_and_then_weighs() -> Result<(), RunError> {
     assert!(matches!(init.step(&context, &scale), Step::Seed { .. }));
     assert!(init.advance(Partial::Potential(1 << 40), &scale)?.is_none());
     let Step::Weigh { candidates, .. } = init.step(&context, &scale) else { panic!("a Weigh step") };
-    assert_eq!(candidates.len(), 6);
+    assert_eq!((candidates.values.len(), candidates.batches), (6, (1..=6).collect()));
     let centroids = init.advance(Partial::Weights(vec![1; 6]), &scale)?.unwrap();
     assert_eq!(centroids.len(), 2);
     Ok(())

@@ -49,7 +49,7 @@ impl Panels {
         let count = len.div_ceil(WIDTH);
         let mut coefficients = vec![Lane([0.0; WIDTH]); count * dimension];
         let mut biases = vec![Lane([f32::NEG_INFINITY; WIDTH]); count];
-        let pack = |(panel, ((columns, bias), vectors)): (usize, ((&mut [Lane], &mut Lane), &[f32]))| {
+        let pack = |panel: usize, columns: &mut [Lane], bias: &mut Lane, vectors: &[f32]| {
             for (lane, vector) in vectors.chunks_exact(dimension).enumerate() {
                 bias.0[lane] = start(panel * WIDTH + lane, vector);
                 for (column, &value) in columns.iter_mut().zip(vector) {
@@ -60,10 +60,10 @@ impl Panels {
         let (vectors, size) = (&values[..len * dimension], WIDTH * dimension);
         if is_worth_threads(vectors.len()) {
             let panels = coefficients.par_chunks_exact_mut(dimension).zip(&mut biases).zip(vectors.par_chunks(size));
-            panels.enumerate().for_each(pack);
+            panels.enumerate().for_each(|(panel, ((columns, bias), vectors))| pack(panel, columns, bias, vectors));
         } else {
             let panels = coefficients.chunks_exact_mut(dimension).zip(&mut biases).zip(vectors.chunks(size));
-            panels.enumerate().for_each(pack);
+            panels.enumerate().for_each(|(panel, ((columns, bias), vectors))| pack(panel, columns, bias, vectors));
         }
         Self { len, dimension, coefficients, bias: biases }
     }
