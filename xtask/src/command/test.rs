@@ -2,15 +2,17 @@
 //!
 //! The cheap checks come first; cargo's own tests come last, so that their summary ends the output.
 
+use std::env;
 use std::path::PathBuf;
+use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::aarch64;
 use crate::cluster::{self, Cluster};
 use crate::command::image;
 use crate::context::Context;
-use crate::process::{self, cargo, find, note, output};
+use crate::process::{self, Aside, cargo, find, note, output};
 use crate::tools;
 
 #[derive(clap::Args)]
@@ -35,8 +37,12 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         process::run(cargo(context).args(["fmt", "--all", "--check"]))?;
         lint(context, arguments)?;
         dependencies(context)?;
-        static_build(context, arguments)?;
-        aarch64::tests(context, arguments.strict)?;
+        // Both have stretches that one processor is enough for, and neither keeps the other from a folder of cargo's.
+        let build = static_build(arguments)?;
+        let emulated = aarch64::tests(context, arguments.strict);
+        // Also after a failure: no build is left behind.
+        build.map_or(Ok(()), Aside::wait)?;
+        emulated?;
     }
     tests(context, arguments, &programs)?;
     if arguments.filter.is_none() {
@@ -92,20 +98,21 @@ fn dependencies(context: &Context) -> Result<()> {
     process::run(cargo(context).args(["deny", "check", "advisories"]))
 }
 
-fn static_build(context: &Context, arguments: &Arguments) -> Result<()> {
+/// Starts the static build, unless it is left out. By a process of its own, whose output can be kept for later.
+fn static_build(arguments: &Arguments) -> Result<Option<Aside>> {
     if arguments.no_image {
         note("skipped: static build (--no-image)");
-        return Ok(());
+        return Ok(None);
     }
-    if !image::can_build() {
-        if arguments.strict {
-            bail!(image::NO_COMPILER);
-        }
+    if !arguments.strict && !image::can_build() {
         note(&format!("skipped: static build ({})", image::NO_COMPILER));
-        return Ok(());
+        return Ok(None);
     }
-    let build = image::Arguments { published: false, locked: arguments.strict };
-    image::run(context, &build).map(drop)
+    // Here, as rustup adds one target at a time.
+    image::prepare()?;
+    let mut command = Command::new(env::current_exe().context("cannot find this program")?);
+    command.arg("image").args(arguments.strict.then_some("--locked"));
+    Ok(Some(process::aside(command)))
 }
 
 fn tests(context: &Context, arguments: &Arguments, programs: &[(&str, PathBuf)]) -> Result<()> {
