@@ -1,10 +1,10 @@
-//! Whatever dies, the model has the same digest and the job becomes Ready.
+//! Whatever dies of a run, the model has the same digest and the job becomes Ready.
 
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Namespace, SYSTEM, alone, blobs, check, condition, kubectl, long_job, processes, shared, xtask};
+use crate::cluster::{Namespace, blobs, condition, kubectl, long_job, processes, shared};
 use crate::support::signal;
 
 /// Passes of the run that is disturbed.
@@ -24,7 +24,7 @@ fn pod(namespace: &Namespace, index: &str) -> Value {
 }
 
 /// Trains, disturbed once it is at work; returns the digest.
-fn train(namespace: &Namespace, name: &str, disturb: impl FnOnce()) -> String {
+pub fn train(namespace: &Namespace, name: &str, disturb: impl FnOnce()) -> String {
     let mut job = long_job(namespace, name, ROUNDS);
     job["spec"]["algorithm"]["kMeans"]["restarts"] = json!(RESTARTS);
     namespace.apply(&job);
@@ -38,13 +38,13 @@ fn train(namespace: &Namespace, name: &str, disturb: impl FnOnce()) -> String {
 }
 
 /// The digest of a run that nothing disturbs. It is trained by whichever test asks first, of those that hold the cluster.
-fn calm() -> &'static str {
+pub fn calm() -> &'static str {
     static DIGEST: OnceLock<String> = OnceLock::new();
     DIGEST.get_or_init(|| train(&Namespace::new("faults-calm"), "calm", || {}))
 }
 
 #[test]
-fn whichever_pod_of_a_run_dies_the_model_is_the_same() {
+fn whatever_dies_the_model_is_the_same() {
     let _cluster = shared();
     blobs();
     let namespace = Namespace::new("faults-of-runs");
@@ -67,34 +67,6 @@ fn whichever_pod_of_a_run_dies_the_model_is_the_same() {
         namespace.kubectl(&["delete", "job", "job-r1", "--wait=false"]);
     });
     assert_eq!(digest, calm(), "the Job was deleted by hand");
-}
-
-/// What all jobs of the cluster need is broken, so this test has the cluster for itself.
-#[test]
-fn whatever_dies_around_a_run_the_model_is_the_same() {
-    let _cluster = alone();
-    blobs();
-    let namespace = Namespace::new("faults-around-runs");
-    let digest = train(&namespace, "operator", || {
-        check(&[
-            "delete",
-            "pods",
-            "-n",
-            SYSTEM,
-            "-l",
-            "app.kubernetes.io/name=coterie",
-            "--grace-period=0",
-            "--force",
-            "--wait=false",
-        ]);
-    });
-    assert_eq!(digest, calm(), "the operator's pods were killed");
-
-    let digest = train(&namespace, "etcd", || xtask(&["restart-etcd"]));
-    assert_eq!(digest, calm(), "etcd was restarted");
-
-    let digest = train(&namespace, "apiserver", || xtask(&["pause-apiserver", "30"]));
-    assert_eq!(digest, calm(), "the API server was away for 30 s");
 }
 
 #[test]
