@@ -103,7 +103,7 @@ impl Peers {
     }
 
     /// The nearest items of a shard.
-    pub(crate) async fn nearest(
+    pub(super) async fn nearest(
         &self,
         served: &Served,
         index: &ItemIndex,
