@@ -248,6 +248,9 @@ fn verified(uri: &str, expected: &str, model: &Model) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A model to compare answers with, and where it is loaded from again.
+pub(crate) type Compared = (Arc<Model>, ShadowConfig);
+
 /// The model to compare answers with. Without it a replica serves all the same.
 async fn load_shadow(config: &ShadowConfig) -> Option<Arc<Model>> {
     let ShadowConfig { model: uri, digest, store } = config;
@@ -263,7 +266,7 @@ async fn load_shadow(config: &ShadowConfig) -> Option<Arc<Model>> {
 /// Serves a model until asked to stop, compared with another if there is one, beside the replicas of other shards if there are any.
 pub(crate) async fn serve(
     served: Served,
-    (shadow, peers): (Option<(Arc<Model>, ShadowConfig)>, Option<Vec<Vec<String>>>),
+    (shadow, peers): (Option<Compared>, Option<Vec<Vec<String>>>),
     http: Option<SocketAddr>,
     grpc: Option<SocketAddr>,
     settings: Settings,

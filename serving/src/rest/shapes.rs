@@ -6,6 +6,6 @@ mod views;
 
 pub(crate) use answers::{AssignReply, ErrorReply, NearestReply, SimilarReply, TrafficReply};
 pub(crate) use asked::{
-    AssignBody, DendrogramQuery, Id, ListQuery, MapQuery, MethodName, NearestBody, SimilarBody, VersionQuery,
+    AssignBody, DendrogramQuery, ListQuery, MapQuery, MethodName, NearestBody, SimilarBody, VersionQuery,
 };
 pub(crate) use views::{ClusterReply, ClustersReply, DendrogramReply, MapReply, ModelReply};
