@@ -106,9 +106,7 @@ fn describe(progress: &Progress) -> String {
     }
     if progress.stage == "Iterate" {
         parts.push(format!("iteration {}/{}", progress.iteration, progress.max_iterations));
-        if progress.iteration > 0 {
-            parts.push(format!("inertia {:.6e}", progress.inertia));
-        }
+        parts.extend(progress.inertia.map(|inertia| format!("inertia {inertia:.6e}")));
     } else if progress.stage == "Hash" && progress.max_iterations > 1 {
         parts.push(format!("pass {}/{}", progress.iteration + 1, progress.max_iterations));
     } else {
@@ -162,7 +160,7 @@ mod tests {
             max_iterations: 10,
             restart: 1,
             restarts: 1,
-            inertia: 1234.5,
+            inertia: Some(1234.5),
             rows: 1000,
             rows_per_second: 2000.0,
             workers: 4,

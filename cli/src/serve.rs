@@ -136,7 +136,7 @@ impl Serve {
                         let ServeConfig { model, digest, store, items, cache, shadow: other } = read(path)?;
                         let loaded = load_exactly(&model, &digest, &store).await?;
                         if let Some(other) = other {
-                            shadow = load_shadow(&other).await;
+                            shadow = load_shadow(&other).await.map(|model| (model, other));
                         }
                         (loaded, items, cache)
                     }
@@ -248,6 +248,9 @@ fn verified(uri: &str, expected: &str, model: &Model) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A model to compare answers with, and where it is loaded from again.
+pub(crate) type Compared = (Arc<Model>, ShadowConfig);
+
 /// The model to compare answers with. Without it a replica serves all the same.
 async fn load_shadow(config: &ShadowConfig) -> Option<Arc<Model>> {
     let ShadowConfig { model: uri, digest, store } = config;
@@ -263,21 +266,34 @@ async fn load_shadow(config: &ShadowConfig) -> Option<Arc<Model>> {
 /// Serves a model until asked to stop, compared with another if there is one, beside the replicas of other shards if there are any.
 pub(crate) async fn serve(
     served: Served,
-    (shadow, peers): (Option<Arc<Model>>, Option<Vec<Vec<String>>>),
+    (shadow, peers): (Option<Compared>, Option<Vec<Vec<String>>>),
     http: Option<SocketAddr>,
     grpc: Option<SocketAddr>,
     settings: Settings,
     quiet: bool,
 ) -> Result<(), Failure> {
     let title = format!("{} {} ({})", served.model().name, served.version(), served.digest());
+    let listeners = Listeners { http: listen(http).await?, grpc: listen(grpc).await? };
+    if let Some(index) = served.items() {
+        let replaced = index.replaced().clone();
+        tokio::task::spawn_blocking(move || match replaced.remove() {
+            Ok(removed) => {
+                removed.iter().for_each(|file| tracing::info!(file = %file.display(), "old item index removed"))
+            }
+            Err(error) => tracing::warn!(%error, "cannot look for old item indexes"),
+        });
+    }
     let mut server = Server::new(served, settings);
-    if let Some(shadow) = shadow {
-        server = server.with_shadow(shadow);
+    if let Some((model, config)) = shadow {
+        let config = Arc::new(config);
+        server = server.with_shadow(model, move || {
+            let config = Arc::clone(&config);
+            Box::pin(async move { load_shadow(&config).await })
+        });
     }
     if let Some(peers) = peers {
         server = server.with_peers(peers);
     }
-    let listeners = Listeners { http: listen(http).await?, grpc: listen(grpc).await? };
     if !quiet {
         eprintln!("serving {title}");
         let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|bound| bound.local_addr().ok());

@@ -106,8 +106,9 @@ pub struct RunProgress {
     pub restart: u32,
     /// Number of restarts.
     pub restarts: u32,
-    /// Inertia of the last pass.
-    pub inertia: f64,
+    /// Inertia of the last pass; none before the first of a restart, and where passes have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inertia: Option<f64>,
     /// Seconds that a pass takes, as of the last ones; 0 before the first.
     pub iteration_seconds: f64,
     /// Kept rows, once known.

@@ -198,6 +198,44 @@ async fn a_part_of_a_shard_that_changed_is_refused() {
 }
 
 #[tokio::test]
+async fn an_index_takes_the_place_of_those_before_that_nobody_has_mapped() {
+    let place = place();
+    let (model, version, ..) = written(&place.store, false).await;
+    let open = async |name: &str, number: &str, options: Options| {
+        let (name, number) = (name.to_owned(), number.to_owned());
+        let model = Model { name, version: number, ..model.clone() };
+        ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options).await.unwrap()
+    };
+    let whole = Options::default();
+    let other_recall = Options { recall: 0.5, ..whole };
+    let shard = Options { shard: Shard::new(1, 2).unwrap(), ..whole };
+    // Those of another model and of another shard stay, mapped or not, as does what is no index.
+    for (name, number, options) in
+        [("songs", "v1", whole), ("songs", "v2", other_recall), ("films", "v1", whole), ("songs", "v1", shard)]
+    {
+        drop(open(name, number, options).await);
+    }
+    std::fs::write(place.cache.join("notes.items"), "nothing").unwrap();
+    let mapped = open("songs", "v1", whole).await;
+    let newest = open("songs", "v3", whole).await;
+    assert_eq!(files(&place.cache).len(), 6);
+    let removed = newest.replaced().remove().unwrap();
+    assert_eq!(removed.len(), 1);
+    assert!(removed[0].file_name().unwrap().to_str().unwrap().starts_with("v2-"), "{removed:?}");
+    assert_eq!(mapped.find(&id_number(7).to_string()).map(|at| mapped.id(at)), Some(RowId::Int(id_number(7))));
+    drop(mapped);
+    let removed = newest.replaced().remove().unwrap();
+    assert_eq!(removed.len(), 1);
+    assert_eq!(newest.replaced().remove().unwrap(), Vec::<std::path::PathBuf>::new());
+    let mut left: Vec<String> =
+        files(&place.cache).iter().map(|file| file.file_name().unwrap().to_str().unwrap()[..3].to_owned()).collect();
+    left.sort();
+    assert_eq!(left, ["not", "v1-", "v1-", "v3-"]);
+    // Who comes back to a version makes its index again.
+    assert_eq!(open("songs", "v1", whole).await.len(), ROWS);
+}
+
+#[tokio::test]
 async fn an_index_that_is_there_is_taken_and_a_damaged_one_made_again() {
     let place = place();
     let (model, version, ..) = written(&place.store, true).await;

@@ -1,7 +1,7 @@
 //! What every request shares.
 
 use crate::admission::Admission;
-use crate::cache::{Answer, Cache, Key};
+use crate::cache::{Answer, Cache, Computed, Key};
 use crate::compute::{AT_ONCE, Compute};
 use crate::hot::Hot;
 use crate::metrics::Metrics;
@@ -109,7 +109,8 @@ impl App {
         let key = Key::assign(served.identity(), &matrix.rows_in(0..matrix.rows()));
         let compute = async {
             let assignments = self.compute.assign(served, matrix, true).await?;
-            assignments.first().copied().map(Answer::Assignment).ok_or(QueryError::Empty)
+            let assignment = assignments.first().copied().ok_or(QueryError::Empty)?;
+            Ok(Computed::Lasting(Answer::Assignment(assignment)))
         };
         let answer = self.cache.answer(key, compute).await?;
         let Answer::Assignment(assignment) = &*answer else { return Err(QueryError::Internal) };
@@ -127,7 +128,10 @@ impl App {
             return self.compute.nearest_clusters(served, vector, count).await;
         }
         let key = Key::nearest(served.identity(), &vector, count);
-        let compute = async { self.compute.nearest_clusters(served, vector, count).await.map(Answer::Neighbours) };
+        let compute = async {
+            let neighbours = self.compute.nearest_clusters(served, vector, count).await?;
+            Ok(Computed::Lasting(Answer::Neighbours(neighbours)))
+        };
         let answer = self.cache.answer(key, compute).await?;
         let Answer::Neighbours(neighbours) = &*answer else { return Err(QueryError::Internal) };
         Ok(neighbours.clone())
@@ -145,13 +149,12 @@ impl App {
         let key = Key::similar(served.identity(), &question, query::method(served, &question)?);
         let divided = served.items().is_some_and(|index| !index.shard().is_whole());
         let compute = async {
-            let (method, items) = if divided {
+            if divided {
                 let deadline = Instant::now() + self.settings.request_timeout;
-                shards::similar(self, served, question, deadline).await?
-            } else {
-                self.compute.similar(served, question).await?
-            };
-            Ok(Answer::Similar(method, items))
+                return shards::similar(self, served, question, deadline).await;
+            }
+            let (method, items) = self.compute.similar(served, question).await?;
+            Ok(Computed::Lasting(Answer::Similar(method, items)))
         };
         let answer = self.cache.answer(key, compute).await?;
         let Answer::Similar(method, items) = &*answer else { return Err(QueryError::Internal) };

@@ -11,6 +11,7 @@ use crate::settings::Settings;
 use crate::shadow::Shadow;
 use crate::shards::Peers;
 use coterie_model::Model;
+use futures::future::BoxFuture;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
@@ -86,13 +87,19 @@ impl Server {
 
     /// Compares a sample of the answers with those of another model, after they were given; `GET /v1/traffic` tells the result. A model of another
     /// input dimension cannot be asked about the same rows, and is left out.
+    ///
+    /// When nobody asks for the result any more ([`Settings::shadow_interest`]) the other model is dropped; when somebody does again, `again` loads it.
     #[must_use]
-    pub fn with_shadow(mut self, other: impl Into<Served>) -> Self {
+    pub fn with_shadow(
+        mut self,
+        other: impl Into<Served>,
+        again: impl Fn() -> BoxFuture<'static, Option<Arc<Model>>> + Send + Sync + 'static,
+    ) -> Self {
         let other = other.into();
         let (expected, found) = (self.hot.get().input_dimension(), other.input_dimension());
         if expected == found {
             tracing::info!(version = other.version(), "answers are compared with another model");
-            self.shadow = Some(Shadow::new(other, Instant::now()));
+            self.shadow = Some(Shadow::new(other, Box::new(again), self.settings.shadow_interest, Instant::now()));
         } else {
             let version = other.version();
             tracing::warn!(

@@ -37,6 +37,9 @@ pub struct Settings {
     pub compute_threads: usize,
     /// Which answers are kept. Default: 64 MiB of them, each for ten minutes.
     pub cache: CacheSettings,
+    /// How long answers are compared with those of another model after somebody last asked for the result. Default two hours, twice the longest
+    /// interval between two questions.
+    pub shadow_interest: Duration,
 }
 
 impl Settings {
@@ -65,6 +68,7 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(25),
             compute_threads: std::thread::available_parallelism().map_or(1, usize::from),
             cache: CacheSettings::default(),
+            shadow_interest: Duration::from_secs(2 * 3_600),
         }
     }
 }

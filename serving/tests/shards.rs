@@ -65,6 +65,12 @@ async fn shard(songs: &Stored, options: Options, peers: &[Vec<String>], listener
     start_server(server, listener).await
 }
 
+/// The same, with answers kept.
+async fn keeping(songs: &Stored, options: Options, peers: &[Vec<String>], listener: TcpListener) -> Running {
+    let server = Server::new(songs.served(options).await, Settings::default()).with_peers(peers.to_vec());
+    start_server(server, listener).await
+}
+
 async fn ask(server: &Running, body: &Value) -> Value {
     server.post("/v1/similar-items", body.to_string()).await.ok()
 }
@@ -199,6 +205,37 @@ async fn answers_are_of_one_model_and_one_division() {
     let lost = start_served(songs.served(options(1.0, false, 1, 2)).await, settings()).await;
     let error = lost.post("/v1/similar-items", r#"{"id": 1}"#).await.error();
     assert!(error.contains("shard 0 of 2") && error.contains("--peers"), "{error}");
+}
+
+/// While replicas are replaced because search options changed, answers are those of this moment.
+#[tokio::test]
+async fn answers_of_shards_with_other_options_are_not_kept() {
+    let songs = songs(6).await;
+    let (first, second) = (bind().await, bind().await);
+    let peers = [vec![address(&first)], vec![address(&second)]];
+    let server = keeping(&songs, options(1.0, false, 0, 2), &peers, first).await;
+    let mut before = keeping(&songs, options(0.5, false, 1, 2), &peers, second).await;
+    let kept = async || server.metric("coterie_serving_cache_lookups_total{result=\"own\"}").await.unwrap();
+    let question = json!({"vector": vec![0.5; DIMENSION], "count": 20});
+    for _ in 0..2 {
+        ask(&server, &question).await;
+    }
+    assert_eq!(kept().await, 0.0);
+    before.stop();
+    before.ended().await;
+
+    let address = TcpListener::bind(peers[1][0].as_str()).await.unwrap();
+    let _after = keeping(&songs, options(1.0, false, 1, 2), &peers, address).await;
+    let whole = start_served(songs.served(options(1.0, false, 0, 1)).await, settings()).await;
+    let expected = ask(&whole, &question).await;
+    support::until("the shard is found again", async || {
+        server.post("/v1/similar-items", question.to_string()).await.status == 200
+    })
+    .await;
+    for _ in 0..2 {
+        assert_eq!(ask(&server, &question).await, expected);
+    }
+    assert!(kept().await >= 2.0);
 }
 
 #[tokio::test]

@@ -8,14 +8,20 @@ use coterie_serving::{Listeners, Server, Settings};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use support::{batch, client, models, start, until};
 use tokio::net::TcpListener;
 
-/// A server that compares its model with another.
+/// A server that compares its model with another, which is loaded once.
 async fn start_compared(model: coterie_model::Model, other: coterie_model::Model) -> SocketAddr {
+    let server = Server::new(Served::new(Arc::new(model)), Settings::default());
+    started(server.with_shadow(Arc::new(other), || Box::pin(async { None }))).await
+}
+
+async fn started(server: Server) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::new(Served::new(Arc::new(model)), Settings::default()).with_shadow(Arc::new(other));
     let listeners = Listeners { http: Some(listener), grpc: None };
     tokio::spawn(server.run(listeners, std::future::pending()));
     address
@@ -76,6 +82,42 @@ async fn rows_that_would_move_are_counted_after_the_best_matching() {
     // In features they lie at 0, 0.5, 1.4, 1.6, 2.1 and 3. The first two clusters meet at 1.5, those of the other model at 2.5.
     let rows = json!([[100, 0], [110, 0], [128, 0], [132, 0], [142, 0], [160, 0]]);
     assert_eq!(compared(address, &rows).await, (6, 2));
+}
+
+#[tokio::test]
+async fn the_other_model_goes_while_nobody_asks_and_comes_back() {
+    let interest = Duration::from_millis(300);
+    let settings = Settings { shadow_interest: interest, ..Settings::default() };
+    let loads = Arc::new(AtomicU32::new(0));
+    let again = {
+        let loads = Arc::clone(&loads);
+        move || -> futures::future::BoxFuture<'static, _> {
+            // It cannot be had at first.
+            let failed = loads.fetch_add(1, Ordering::Relaxed) == 0;
+            Box::pin(async move { (!failed).then(|| Arc::new(models::shifted_songs("v2", 1.0))) })
+        }
+    };
+    let (other, dropped) = (Arc::new(models::shifted_songs("v2", 1.0)), interest * 4);
+    let memory = Arc::downgrade(&other);
+    let served = Served::new(Arc::new(models::songs()));
+    let address = started(Server::new(served, settings).with_shadow(other, again)).await;
+    let rows = json!([[100, 0], [110, 0], [128, 0], [132, 0], [142, 0], [160, 0]]);
+    assert_eq!(compared(address, &rows).await, (6, 2));
+    until("the memory to be given back", || async { memory.strong_count() == 0 }).await;
+    tokio::time::sleep(dropped).await;
+    assert_eq!(loads.load(Ordering::Relaxed), 0, "nobody has asked");
+    // What was compared counts on.
+    until("the model to be back", || async {
+        assert_eq!(traffic(address).await["shadow"], json!({"version": "v2", "rows": 6, "reassigned": 2}));
+        loads.load(Ordering::Relaxed) == 2
+    })
+    .await;
+    until("rows to be compared again", || async {
+        client::send(address, "POST", "/v1/assign", json!({ "vectors": rows }).to_string().into()).await.ok();
+        traffic(address).await["shadow"]["rows"].as_u64() > Some(6)
+    })
+    .await;
+    assert!(memory.upgrade().is_none());
 }
 
 #[tokio::test]

@@ -27,3 +27,4 @@ mod retrain;
 mod schedule;
 mod security;
 mod shards;
+mod surroundings;

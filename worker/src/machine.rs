@@ -43,8 +43,8 @@ pub struct Position {
     pub restart: u32,
     /// Number of restarts.
     pub restarts: u32,
-    /// Inertia of the last pass.
-    pub inertia: f64,
+    /// Inertia of the last pass, if there was one that has it.
+    pub inertia: Option<f64>,
     /// Squared movement of the centroids in the last pass.
     pub shift: f64,
     /// Kept rows, once known.

@@ -2,9 +2,10 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -51,6 +52,34 @@ pub(crate) fn check(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// A command that runs beside others. What it says is kept until it is waited for, so that it is shown in one piece.
+pub(crate) struct Aside {
+    shown: String,
+    end: JoinHandle<io::Result<Output>>,
+}
+
+/// Starts a command that runs beside others.
+pub(crate) fn aside(mut command: Command) -> Aside {
+    let shown = shown(&command);
+    note(&format!("$ {shown} (beside what follows)"));
+    Aside { shown, end: thread::spawn(move || command.stdin(Stdio::null()).output()) }
+}
+
+impl Aside {
+    /// Waits for the command to end, shows what it said and fails when it failed.
+    pub(crate) fn wait(self) -> Result<()> {
+        let Aside { shown, end } = self;
+        let Ok(output) = end.join() else { bail!("the thread that waits for `{shown}` panicked") };
+        let output = output.with_context(|| format!("cannot start `{shown}`"))?;
+        let said = [output.stdout, output.stderr].concat();
+        note(&format!("$ {shown} (it has ended)\n{}", String::from_utf8_lossy(&said).trim_end()));
+        if !output.status.success() {
+            bail!("`{shown}` failed ({})", output.status);
+        }
+        Ok(())
+    }
+}
+
 fn shown(command: &Command) -> String {
     let program = PathBuf::from(command.get_program());
     let program = program.file_name().unwrap_or(command.get_program()).to_string_lossy().into_owned();
@@ -81,6 +110,20 @@ mod tests {
         let error = check(Command::new("sh").args(["-c", "echo why >&2; exit 3"])).unwrap_err().to_string();
         assert_eq!(error, "`sh -c echo why >&2; exit 3` failed (exit status: 3): why");
         check(&mut Command::new("true")).unwrap();
+    }
+
+    #[test]
+    fn a_command_beside_others_fails_when_it_is_waited_for() {
+        let start = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            aside(command)
+        };
+        let (good, bad) = (start("echo fine"), start("exit 3"));
+        assert_eq!(bad.wait().unwrap_err().to_string(), "`sh -c exit 3` failed (exit status: 3)");
+        good.wait().unwrap();
+        let error = aside(Command::new("/no/such/program")).wait().unwrap_err().to_string();
+        assert_eq!(error, "cannot start `program`");
     }
 
     #[test]

@@ -129,6 +129,7 @@ impl<'a> Draft<'a> {
         self.map.flush().map_err(failed)?;
         let footer = Footer {
             model: crate::digest(self.model),
+            name: Some(self.model.name.clone()),
             items: self.digest,
             options: self.options,
             breadth,

@@ -33,6 +33,9 @@ const ALIGNMENT: u64 = 64;
 pub(super) struct Footer {
     /// Digest of the model.
     pub(super) model: String,
+    /// Name of the model, which its versions share; indexes of earlier releases do not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
     /// Digest of the items.
     pub(super) items: String,
     pub(super) options: Options,
@@ -104,7 +107,18 @@ pub(super) fn seal(file: &File, end: u64, footer: &Footer) -> std::io::Result<()
     file.sync_all()
 }
 
-/// The footer of a file's bytes.
+/// The footer of a file, of which only the end is read.
+pub(super) fn footer_of(file: &File) -> Result<Footer, String> {
+    let read = || {
+        let size = file.metadata()?.len();
+        let start = size.saturating_sub((TAIL + FOOTER_CAP) as u64);
+        let mut end = vec![0; (size - start) as usize];
+        file.read_exact_at(&mut end, start).map(|()| end)
+    };
+    footer(&read().map_err(|error: std::io::Error| error.to_string())?)
+}
+
+/// The footer at the end of a file's bytes.
 pub(super) fn footer(bytes: &[u8]) -> Result<Footer, String> {
     let (body, tail) = bytes.split_at_checked(bytes.len().saturating_sub(TAIL)).unwrap_or_default();
     let (length, rest) = tail.split_first_chunk::<8>().ok_or("it is too short")?;

@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::build::Draft;
 use super::column::{Column, map};
 use super::file::{Footer, Ids, footer};
+use super::replaced::{Replaced, hold};
 use super::tables::{FEWEST, ItemTables};
-use super::{ItemsError, MOST_ITEMS, Shard, count, fetch};
+use super::{EXTENSION, ItemsError, MOST_ITEMS, Shard, count, fetch};
 use crate::model::{Model, RowId};
 
 /// How an index is made.
@@ -50,6 +51,9 @@ pub struct ItemIndex {
     tables: Option<ItemTables>,
     identity: String,
     content: String,
+    replaced: Replaced,
+    /// Locked, as it is mapped.
+    _file: File,
 }
 
 #[derive(Debug)]
@@ -112,10 +116,11 @@ impl ItemIndex {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(ItemsError::File { action: "read", file: file.to_owned(), source }),
         };
+        hold(&opened);
         let bytes =
             map(&opened).map_err(|source| ItemsError::File { action: "read", file: file.to_owned(), source })?;
         let index = |what: String| ItemsError::index(file, what);
-        let Footer { model: digest, items, options: found, breadth, tables, sections } =
+        let Footer { model: digest, name: _, items, options: found, breadth, tables, sections } =
             footer(&bytes).map_err(index)?;
         let wanted = model.items.as_ref().map(super::Items::digest);
         if digest != crate::digest(model) || Some(items) != wanted || found != options {
@@ -147,6 +152,8 @@ impl ItemIndex {
                 format!("{} of {}", identity(model, options), options.shard.of())
             },
             content: content(model),
+            replaced: Replaced { by: file.to_owned(), name: model.name.clone(), shard: options.shard },
+            _file: opened,
         };
         let n = index.lists(&model.centroids).map_err(|error| ItemsError::lists(file, error))?.len();
         index.check(n).map_err(|what| ItemsError::index(file, what))?;
@@ -230,6 +237,11 @@ impl ItemIndex {
     /// Equal where the items are those of the same model, however they are divided and found.
     pub fn content(&self) -> &str {
         &self.content
+    }
+
+    /// The files that this one has taken the place of.
+    pub fn replaced(&self) -> &Replaced {
+        &self.replaced
     }
 
     /// How far a search goes from list to list for the recall asked for.
@@ -316,5 +328,5 @@ fn contents(model: &Model, options: Options) -> String {
 /// The file of an index: named after all that it depends on.
 fn file_of(model: &Model, directory: &LocalPath, options: Options) -> PathBuf {
     let all = contents(model, options);
-    directory.join(format!("{}-{}.items", model.version, &blake3::hash(all.as_bytes()).to_hex()[..16]))
+    directory.join(format!("{}-{}.{EXTENSION}", model.version, &blake3::hash(all.as_bytes()).to_hex()[..16]))
 }

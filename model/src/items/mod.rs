@@ -24,6 +24,7 @@ mod error;
 mod fetch;
 mod file;
 mod index;
+mod replaced;
 mod shard;
 mod tables;
 mod write;
@@ -35,9 +36,13 @@ use serde::{Deserialize, Serialize};
 
 pub use error::ItemsError;
 pub use index::{ItemIndex, Options};
+pub use replaced::Replaced;
 pub use shard::{MOST_SHARDS, Shard, ShardError};
 pub use tables::{ItemTables, TablesSearcher};
 pub use write::PartWriter;
+
+/// What the names of index files end with.
+const EXTENSION: &str = "items";
 
 /// Most items of one index: their places are numbered with 32 bits.
 pub const MOST_ITEMS: u64 = u32::MAX as u64;

@@ -228,21 +228,29 @@ fn pending(
     if let Some(waits) = &serving.waits {
         return Some(Verdict::new(reason::CANARY, waits.clone()));
     }
+    let awaited = clause(serving.awaited.as_deref());
     Some(match &status.version {
         Some(version) if version != model => Verdict::new(
             reason::ROLLING_OUT,
-            format!("replicas of model {model} start; model {version} answers until they are ready"),
+            format!("replicas of model {model} start; model {version} answers until they are ready{awaited}"),
         ),
         Some(_) if serving.divides => Verdict::new(
             reason::ROLLING_OUT,
-            format!("replicas of model {model} start with other shards; those before answer until they are ready"),
+            format!(
+                "replicas of model {model} start with other shards; those before answer until they are ready{awaited}"
+            ),
         ),
         Some(_) => Verdict::new(
             reason::DEGRADED,
-            format!("{} of {} replicas of model {model} are ready", status.ready_replicas, status.replicas),
+            format!("{} of {} replicas of model {model} are ready{awaited}", status.ready_replicas, status.replicas),
         ),
-        None => Verdict::new(reason::ROLLING_OUT, format!("replicas of model {model} start")),
+        None => Verdict::new(reason::ROLLING_OUT, format!("replicas of model {model} start{awaited}")),
     })
+}
+
+/// What is added to a message, if anything.
+fn clause(words: Option<&str>) -> String {
+    words.map_or(String::new(), |words| format!("; {words}"))
 }
 
 fn everything(account: &Account, serving: &Outlook) -> String {
@@ -262,7 +270,8 @@ fn serving_statement(serving: &Outlook, account: &Account) -> (bool, &'static st
         _ if canary.start_time.is_some() => format!("; model {} takes a share", canary.version),
         CanaryState::Starting | CanaryState::Paused | CanaryState::Promoting => String::new(),
     });
-    let ready = format!("{} of {} replicas{canary}", status.ready_replicas, status.replicas);
+    let lacking = clause(serving.lacking.as_deref());
+    let ready = format!("{} of {} replicas{lacking}{canary}", status.ready_replicas, status.replicas);
     match &status.version {
         Some(version) if serving.available >= status.replicas => {
             (true, reason::AVAILABLE, format!("model {version} on {ready}"))

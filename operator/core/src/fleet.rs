@@ -101,6 +101,19 @@ impl<'a> Fleet<'a> {
         self.members.iter().map(|member| member.map_or(0, available)).min().unwrap_or(0)
     }
 
+    /// The shards with fewer replicas that answer than are asked for, in words. `None` if all have theirs, or there are no shards.
+    pub(crate) fn lacking(&self) -> Option<String> {
+        let lacks = |member: &Option<&Deployment>| member.map_or(0, available) < self.desired();
+        let lacking = self.members.iter().enumerate().filter(|(_, member)| lacks(member));
+        let numbers: Vec<String> = lacking.map(|(number, _)| number.to_string()).collect();
+        match &numbers[..] {
+            _ if self.members.len() == 1 => None,
+            [] => None,
+            [number] => Some(format!("shard {number} lacks replicas")),
+            _ => Some(format!("shards {} lack replicas", numbers.join(", "))),
+        }
+    }
+
     /// Replicas asked for, of each shard.
     pub(crate) fn desired(&self) -> i32 {
         self.members.iter().copied().flatten().map(desired).max().unwrap_or(0)

@@ -41,8 +41,7 @@ pub(crate) fn update(run: &mut RunStatus, context: &Context<'_>, id: &str) {
     };
     run.iteration = Some(i64::from(*iteration));
     run.max_iterations = Some(i64::from(*max_iterations));
-    // The passes over buckets have none.
-    run.inertia = (*iteration > 0 && stage != "Hash").then(|| real(*inertia));
+    run.inertia = inertia.map(real);
     run.rows = (*rows > 0).then(|| whole(*rows));
     run.rows_per_second = Some(rows_per_second.round() as i64);
     run.workers = Some(i64::from(*workers));

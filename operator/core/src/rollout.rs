@@ -34,6 +34,10 @@ pub(crate) struct Outlook {
     pub(crate) complete: bool,
     /// Replicas of the version in service that answer.
     pub(crate) available: i32,
+    /// Shards of the version in service that lack replicas, in words.
+    pub(crate) lacking: Option<String>,
+    /// Shards of the accepted model that lack replicas, in words.
+    pub(crate) awaited: Option<String>,
     /// Whether the model in service is being divided into shards in another way.
     pub(crate) divides: bool,
     /// Why the accepted model does not come into service.
@@ -63,7 +67,8 @@ pub(crate) fn plan(context: &Context<'_>, model: Option<&ModelStatus>, todo: &mu
         let current = selected.and_then(|name| fleet::of(context, name));
         let available = current.as_ref().map_or(0, Fleet::available);
         let status = status(context, selected, None, current.as_ref().map_or(0, Fleet::desired), available);
-        return Outlook { status: Some(status), available, ..Outlook::default() };
+        let lacking = current.as_ref().and_then(Fleet::lacking);
+        return Outlook { status: Some(status), available, lacking, ..Outlook::default() };
     };
     todo.apply(named(&children.disruption_budgets, owner.name), build::disruption_budget(owner));
     let wanted = candidate::fleet(context, serving, model, selected);
@@ -152,7 +157,9 @@ pub(crate) fn plan(context: &Context<'_>, model: Option<&ModelStatus>, todo: &mu
     let asked = before.as_ref().map_or(replicas, Fleet::desired);
     let status = status(context, in_service, candidate_version, asked, answering);
     let divides = !complete && in_service.is_some_and(|name| name != wanted && fleet::version(name) == model.version);
-    let outlook = Outlook { complete, available: answering, divides, ..Outlook::default() };
+    let awaited = candidate.as_ref().and_then(Fleet::lacking);
+    let lacking = before.as_ref().and_then(Fleet::lacking);
+    let outlook = Outlook { complete, available: answering, lacking, awaited, divides, ..Outlook::default() };
     match course {
         Some(course) => with_canary(outlook, status, course),
         None => {

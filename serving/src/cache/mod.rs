@@ -31,6 +31,22 @@ pub(crate) enum Answer {
     Similar(Method, Vec<SimilarItem>),
 }
 
+/// An answer that was computed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Computed {
+    /// It is the answer that the key stands for.
+    Lasting(Answer),
+    /// It is right today, and may be another tomorrow: it is given, and not kept.
+    Passing(Answer),
+}
+
+/// Why nothing is kept.
+#[derive(Debug)]
+enum Unkept {
+    Passing(Arc<Answer>),
+    Failed(QueryError),
+}
+
 /// What is kept, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheSettings {
@@ -79,10 +95,11 @@ impl Cache {
     pub(crate) async fn answer(
         &self,
         key: Key,
-        compute: impl Future<Output = Result<Answer, QueryError>>,
+        compute: impl Future<Output = Result<Computed, QueryError>>,
     ) -> Result<Arc<Answer>, QueryError> {
         if !self.on {
-            return compute.await.map(Arc::new);
+            let (Computed::Lasting(answer) | Computed::Passing(answer)) = compute.await?;
+            return Ok(Arc::new(answer));
         }
         if let Some(answer) = self.own.get(&key).await {
             self.metrics.count_lookup(Lookup::Own);
@@ -96,13 +113,20 @@ impl Cache {
                 return Ok(Arc::new(answer));
             }
             self.metrics.count_lookup(Lookup::Miss);
-            let answer = Arc::new(compute.await?);
+            let answer = match compute.await.map_err(Unkept::Failed)? {
+                Computed::Lasting(answer) => Arc::new(answer),
+                Computed::Passing(answer) => return Err(Unkept::Passing(Arc::new(answer))),
+            };
             if let Some(shared) = &self.shared {
                 shared.put(key, Arc::clone(&answer));
             }
             Ok(answer)
         };
-        self.own.try_get_with(key, find).await.map_err(|error: Arc<QueryError>| QueryError::clone(&error))
+        // Whoever asked the same meanwhile gets what was found, kept or not.
+        self.own.try_get_with(key, find).await.or_else(|unkept| match &*unkept {
+            Unkept::Passing(answer) => Ok(Arc::clone(answer)),
+            Unkept::Failed(error) => Err(QueryError::clone(error)),
+        })
     }
 }
 
@@ -131,6 +155,10 @@ mod tests {
         Answer::Neighbours(vec![Neighbour { cluster, distance: 1.5 }])
     }
 
+    fn lasting(cluster: u32) -> Result<Computed, QueryError> {
+        Ok(Computed::Lasting(answer(cluster)))
+    }
+
     fn cache(bytes: u64) -> Cache {
         Cache::new(&CacheSettings { bytes, ..CacheSettings::default() }, Arc::new(Metrics::new()))
     }
@@ -141,10 +169,12 @@ mod tests {
         let key = Key::of("model", b"question");
         let failed = cache.answer(key, async { Err(QueryError::Internal) }).await;
         assert_eq!(failed, Err(QueryError::Internal));
-        assert_eq!(*cache.answer(key, async { Ok(answer(1)) }).await.unwrap(), answer(1));
-        assert_eq!(*cache.answer(key, async { Ok(answer(2)) }).await.unwrap(), answer(1));
+        let passing = async { Ok(Computed::Passing(answer(3))) };
+        assert_eq!(*cache.answer(key, passing).await.unwrap(), answer(3));
+        assert_eq!(*cache.answer(key, async { lasting(1) }).await.unwrap(), answer(1));
+        assert_eq!(*cache.answer(key, async { lasting(2) }).await.unwrap(), answer(1));
         let other = Key::of("another model", b"question");
-        assert_eq!(*cache.answer(other, async { Ok(answer(2)) }).await.unwrap(), answer(2));
+        assert_eq!(*cache.answer(other, async { lasting(2) }).await.unwrap(), answer(2));
     }
 
     #[tokio::test]
@@ -155,7 +185,7 @@ mod tests {
         let compute = || async {
             computed.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
-            Ok(answer(3))
+            lasting(3)
         };
         let (a, b, c) =
             tokio::join!(cache.answer(key, compute()), cache.answer(key, compute()), cache.answer(key, compute()));
@@ -168,13 +198,13 @@ mod tests {
         let small = cache(10_000);
         for number in 0..1_000u32 {
             let key = Key::of("model", &number.to_le_bytes());
-            small.answer(key, async { Ok(answer(number)) }).await.unwrap();
+            small.answer(key, async { lasting(number) }).await.unwrap();
         }
         small.own.run_pending_tasks().await;
         assert!(small.own.weighted_size() <= 10_000 && small.own.entry_count() > 10);
         let none = cache(0);
         let key = Key::of("model", b"question");
-        none.answer(key, async { Ok(answer(1)) }).await.unwrap();
-        assert_eq!(*none.answer(key, async { Ok(answer(2)) }).await.unwrap(), answer(2));
+        none.answer(key, async { lasting(1) }).await.unwrap();
+        assert_eq!(*none.answer(key, async { lasting(2) }).await.unwrap(), answer(2));
     }
 }

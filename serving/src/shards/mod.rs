@@ -19,7 +19,8 @@ pub(crate) use peers::Peers;
 pub(crate) use service::service;
 
 use crate::app::App;
-use crate::query::{self, Found, ItemPlace, Like, Method, QueryError, Search, Served, Similar, SimilarItem};
+use crate::cache::{Answer, Computed};
+use crate::query::{self, Found, ItemPlace, Like, QueryError, Search, Served, Similar};
 use coterie_model::items::{ItemIndex, Shard};
 use futures::future::try_join_all;
 use futures::try_join;
@@ -37,13 +38,23 @@ struct Round<'a> {
     deadline: Instant,
 }
 
+/// What a shard found.
+struct Share {
+    found: Vec<Found>,
+    /// The identity of its index.
+    identity: String,
+}
+
 /// The items of all shards that are similar to what is asked for, and how they were found.
+///
+/// While the replicas of a shard are replaced because search options changed, those before and after answer together. What they find between them
+/// depends on who is asked, so it is no answer to keep.
 pub(crate) async fn similar(
     app: &App,
     served: &Arc<Served>,
     question: Similar,
     deadline: Instant,
-) -> Result<(Method, Vec<SimilarItem>), QueryError> {
+) -> Result<Computed, QueryError> {
     let index = served.items().ok_or(QueryError::NoItems)?;
     let round = Round { app, served, index, deadline };
     let asked = query::asked(served, &question)?;
@@ -55,7 +66,11 @@ pub(crate) async fn similar(
         Like::Vector(vector) => asked.near_vector(served, &vector)?,
     };
     let count = search.count;
-    Ok((asked.method, query::merge(round.nearest(search).await?, count)))
+    let shares = round.nearest(search).await?;
+    let alike = shares.iter().all(|share| share.identity == index.identity());
+    let found = shares.into_iter().flat_map(|share| share.found).collect();
+    let answer = Answer::Similar(asked.method, query::merge(found, count));
+    Ok(if alike { Computed::Lasting(answer) } else { Computed::Passing(answer) })
 }
 
 impl Round<'_> {
@@ -75,10 +90,11 @@ impl Round<'_> {
     }
 
     /// The nearest items of each shard.
-    async fn nearest(&self, search: Search) -> Result<Vec<Found>, QueryError> {
+    async fn nearest(&self, search: Search) -> Result<Vec<Share>, QueryError> {
         let others = self.others(|peers, shard| peers.nearest(self.served, self.index, shard, &search, self.deadline));
-        let (own, others) = try_join!(self.app.compute.part(self.served, search.clone()), others)?;
-        Ok(own.into_iter().chain(others.into_iter().flatten()).collect())
+        let (found, mut shares) = try_join!(self.app.compute.part(self.served, search.clone()), others)?;
+        shares.push(Share { found, identity: self.index.identity().to_owned() });
+        Ok(shares)
     }
 
     /// Asks every other shard at the same time.

@@ -4,11 +4,11 @@
 //! addresses in turn. A replica that is down, busy, or of another model costs one more question, to another replica where there is one; one
 //! that is slow has half of the time that is left, and two seconds at most.
 
-use super::wire;
-use crate::query::{Found, ItemPlace, QueryError, Search, Served};
+use super::{Share, wire};
+use crate::query::{ItemPlace, QueryError, Search, Served};
 use coterie_model::items::{ItemIndex, Shard};
-use coterie_protocol::internal::FindItemRequest;
 use coterie_protocol::internal::item_shards_client::ItemShardsClient;
+use coterie_protocol::internal::{FindItemRequest, NearestItemsResponse};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -103,21 +103,22 @@ impl Peers {
     }
 
     /// The nearest items of a shard.
-    pub(crate) async fn nearest(
+    pub(super) async fn nearest(
         &self,
         served: &Served,
         index: &ItemIndex,
         shard: Shard,
         search: &Search,
         deadline: Instant,
-    ) -> Result<Vec<Found>, QueryError> {
+    ) -> Result<Share, QueryError> {
         let request = wire::request(wire::named(served, index, shard), search);
         let ask = |mut client: Client, time| {
             let request = timed(request.clone(), time);
             async move { client.nearest_items(request).await }
         };
-        let items = self.ask(shard, deadline, ask).await?.items;
-        items.into_iter().map(wire::found).collect::<Option<_>>().ok_or_else(|| unreadable(shard))
+        let NearestItemsResponse { items, identity } = self.ask(shard, deadline, ask).await?;
+        let found = items.into_iter().map(wire::found).collect::<Option<_>>().ok_or_else(|| unreadable(shard))?;
+        Ok(Share { found, identity })
     }
 
     /// Asks one replica of a shard, and another one if that fails.

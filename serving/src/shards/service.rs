@@ -33,8 +33,9 @@ impl Service {
     async fn nearest(&self, request: NearestItemsRequest) -> Result<NearestItemsResponse, QueryError> {
         let served = self.app.hot.get();
         let search = wire::search(&served, request)?;
+        let identity = served.items().ok_or(QueryError::NoItems)?.identity().to_owned();
         let found = self.app.compute.part(&served, search).await?;
-        Ok(NearestItemsResponse { items: found.into_iter().map(wire::near).collect() })
+        Ok(NearestItemsResponse { items: found.into_iter().map(wire::near).collect(), identity })
     }
 }
 

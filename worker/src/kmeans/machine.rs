@@ -128,7 +128,7 @@ impl KMeansMachine {
             max_iterations: self.params.max_iterations,
             restart: self.restart + 1,
             restarts: self.restarts(),
-            inertia: self.current.inertia,
+            inertia: (self.current.iterations > 0).then_some(self.current.inertia),
             shift: self.shift,
             ..Position::default()
         }

@@ -132,7 +132,9 @@ fn render(shown: &Shown) -> Result<String, std::fmt::Error> {
             gauge.set(value);
             registry.register(name, help, gauge);
         };
-        measure("inertia", "Inertia of the last pass", progress.inertia);
+        if let Some(inertia) = progress.inertia {
+            measure("inertia", "Inertia of the last pass", inertia);
+        }
         measure("rows_per_second", "Rows processed per second by all workers", progress.rows_per_second);
         measure("iteration_seconds", "Seconds that a pass takes", progress.iteration_seconds);
     }
@@ -170,7 +172,11 @@ mod tests {
             assert!(text.contains(line), "{line} in {text}");
         }
         assert!(!text.contains("inertia"), "{text}");
-        board.show(Some(RunProgress { stage: "Iterate".into(), inertia: 2.5, workers: 3, ..RunProgress::default() }));
+        board.show(Some(RunProgress { stage: "Hash".into(), ..RunProgress::default() }));
+        let text = render(&board.lock()).unwrap();
+        assert!(text.contains("coterie_training_iteration 0") && !text.contains("inertia"), "{text}");
+        let inertia = Some(2.5);
+        board.show(Some(RunProgress { stage: "Iterate".into(), inertia, workers: 3, ..RunProgress::default() }));
         let text = render(&board.lock()).unwrap();
         for line in [
             "coterie_training_stage_info{run=\"a-r1\",stage=\"Iterate\"} 1",

@@ -183,7 +183,7 @@ impl Machine for TrainingMachine {
             Stage::Publish => "Publish",
             Stage::Done => "Done",
         };
-        let inertia = if self.evaluation.is_some() { self.found.fit.inertia } else { position.inertia };
+        let inertia = self.evaluation.as_ref().map(|_| self.found.fit.inertia).or(position.inertia);
         Position { stage, inertia, rows: self.rows.rows, ..position }
     }
 

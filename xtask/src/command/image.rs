@@ -33,12 +33,17 @@ pub(crate) fn can_build() -> bool {
     find("musl-gcc").is_some()
 }
 
-/// Builds the binary, makes sure that it is static and starts, and returns its path.
-pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<PathBuf> {
+/// Sees to it that the compilers for the target are there.
+pub(crate) fn prepare() -> Result<()> {
     if !can_build() {
         bail!(NO_COMPILER);
     }
-    tools::add_target(TARGET)?;
+    tools::add_target(TARGET)
+}
+
+/// Builds the binary, makes sure that it is static and starts, and returns its path.
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<PathBuf> {
+    prepare()?;
     let profile = if arguments.published { "image" } else { "release" };
     let mut command = cargo(context);
     command.args(["build", "--package", "coterie", "--target", TARGET, "--profile", profile]);

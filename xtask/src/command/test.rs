@@ -2,16 +2,23 @@
 //!
 //! The cheap checks come first; cargo's own tests come last, so that their summary ends the output.
 
+use std::env;
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::process::Command;
+use std::thread::available_parallelism;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::aarch64;
 use crate::cluster::{self, Cluster};
 use crate::command::image;
 use crate::context::Context;
-use crate::process::{self, cargo, find, note, output};
+use crate::process::{self, Aside, cargo, find, note, output};
 use crate::tools;
+
+/// Tests on a real Kubernetes that run at a time, at least: most of their time they wait for pods.
+const LEAST_AT_A_TIME: usize = 3;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -35,8 +42,12 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         process::run(cargo(context).args(["fmt", "--all", "--check"]))?;
         lint(context, arguments)?;
         dependencies(context)?;
-        static_build(context, arguments)?;
-        aarch64::tests(context, arguments.strict)?;
+        // Both have stretches that one processor is enough for, and neither keeps the other from a folder of cargo's.
+        let build = static_build(arguments)?;
+        let emulated = aarch64::tests(context, arguments.strict);
+        // Also after a failure: no build is left behind.
+        build.map_or(Ok(()), Aside::wait)?;
+        emulated?;
     }
     tests(context, arguments, &programs)?;
     if arguments.filter.is_none() {
@@ -63,6 +74,8 @@ fn on_a_cluster(context: &Context, arguments: &Arguments) -> Result<()> {
     if arguments.strict {
         command.arg("--locked");
     }
+    let processors = available_parallelism().map_or(1, NonZero::get);
+    command.args(["--", "--test-threads", &processors.max(LEAST_AT_A_TIME).to_string()]);
     process::run(&mut command)?;
     cluster::down(&kubernetes)
 }
@@ -92,20 +105,21 @@ fn dependencies(context: &Context) -> Result<()> {
     process::run(cargo(context).args(["deny", "check", "advisories"]))
 }
 
-fn static_build(context: &Context, arguments: &Arguments) -> Result<()> {
+/// Starts the static build, unless it is left out. By a process of its own, whose output can be kept for later.
+fn static_build(arguments: &Arguments) -> Result<Option<Aside>> {
     if arguments.no_image {
         note("skipped: static build (--no-image)");
-        return Ok(());
+        return Ok(None);
     }
-    if !image::can_build() {
-        if arguments.strict {
-            bail!(image::NO_COMPILER);
-        }
+    if !arguments.strict && !image::can_build() {
         note(&format!("skipped: static build ({})", image::NO_COMPILER));
-        return Ok(());
+        return Ok(None);
     }
-    let build = image::Arguments { published: false, locked: arguments.strict };
-    image::run(context, &build).map(drop)
+    // Here, as rustup adds one target at a time.
+    image::prepare()?;
+    let mut command = Command::new(env::current_exe().context("cannot find this program")?);
+    command.arg("image").args(arguments.strict.then_some("--locked"));
+    Ok(Some(process::aside(command)))
 }
 
 fn tests(context: &Context, arguments: &Arguments, programs: &[(&str, PathBuf)]) -> Result<()> {

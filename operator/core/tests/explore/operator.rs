@@ -281,7 +281,7 @@ impl Operator {
             max_iterations: 300,
             restart: 1,
             restarts: 1,
-            inertia: 43.0,
+            inertia: Some(43.0),
             iteration_seconds: 1.0,
             rows: 1000,
             rows_per_second: 1000.0,

@@ -232,6 +232,41 @@ fn a_shard_that_cannot_start_is_named() {
 }
 
 #[test]
+fn shards_without_their_replicas_are_named() {
+    let mut situation = divided();
+    let message = |situation: &Situation, kind: &str| situation.status().condition(kind).unwrap().message.clone();
+    for kind in [condition::READY, condition::RECONCILING] {
+        assert_eq!(message(&situation, kind), "replicas of model v1 start; shards 0, 1, 2 lack replicas");
+    }
+    situation.replicas_ready("v1-of-3-0");
+    situation.replicas_ready("v1-of-3-2");
+    situation.rest();
+    assert_eq!(message(&situation, condition::SERVING), "replicas start: 0 of 2 replicas; shard 1 lacks replicas");
+    all_ready(&mut situation, "v1-of-3", 3);
+    assert_eq!(message(&situation, condition::SERVING), "model v1 on 2 of 2 replicas");
+
+    // One replica less is not ready either; a shard whose Deployment is gone has none.
+    situation.deployment("v1-of-3-2").status.as_mut().unwrap().available_replicas = Some(1);
+    situation.rest();
+    assert_eq!(message(&situation, condition::SERVING), "model v1 on 1 of 2 replicas; shard 2 lacks replicas");
+    assert_eq!(message(&situation, condition::READY), "1 of 2 replicas of model v1 are ready; shard 2 lacks replicas");
+    situation.observed.children.deployments.retain(|object| object.metadata.name.as_deref() != Some("songs-v1-of-3-0"));
+    situation.rest();
+    assert_eq!(message(&situation, condition::SERVING), "replicas start: 0 of 2 replicas; shards 0, 2 lack replicas");
+
+    // Each condition speaks of its own version: the next one is awaited, the one before is in service.
+    all_ready(&mut situation, "v1-of-3", 3);
+    train_second(&mut situation);
+    situation.replicas_ready("v2-of-3-0");
+    situation.rest();
+    assert_eq!(message(&situation, condition::SERVING), "model v1 on 2 of 2 replicas");
+    assert_eq!(
+        message(&situation, condition::READY),
+        "replicas of model v2 start; model v1 answers until they are ready; shards 1, 2 lack replicas"
+    );
+}
+
+#[test]
 fn serving_is_removed_with_all_its_shards() {
     let mut situation = divided();
     all_ready(&mut situation, "v1-of-3", 3);

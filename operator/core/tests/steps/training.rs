@@ -88,7 +88,7 @@ fn progress_is_polled_and_written_at_a_bounded_rate() {
         max_iterations: 300,
         restart: 1,
         restarts: 1,
-        inertia: 10.5,
+        inertia: Some(10.5),
         iteration_seconds: 2.0,
         rows: 100,
         rows_per_second: 50.4,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use coterie_crds::ClusteringJob;
 use coterie_crds::names::{annotation, label};
+use coterie_crds::run::ServeConfig;
 use coterie_crds::status::{CanaryState, RunState};
 use coterie_operator_core::Action;
 use coterie_operator_core::plan::Object;
@@ -12,7 +13,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 
-use super::{selected, selected_alone};
+use super::{selected, selected_alone, version};
 use crate::explore::apiserver::{Server, Stored};
 use crate::explore::deployments::{available, serves};
 use crate::explore::jobs::is_active;
@@ -42,17 +43,18 @@ pub fn server(server: &Server, written: &Action, together: &BTreeSet<String>, ri
     Ok(())
 }
 
-/// The model in service stays in the store, unless a version that is about to end was put into service by hand.
+/// The model in service stays in the store, for each of its shards, unless a version that is about to end was put into service by hand.
 pub fn stored(server: &Server, models: &Models) -> Result<(), String> {
     let Some(job) = server.get::<ClusteringJob>(NAME) else { return Ok(()) };
     if let Some(service) = server.get::<Service>(NAME)
         && job.spec.serving.is_some()
-        && let Some(version) = selected(service)
-        && let Some(deployment) = server.get::<Deployment>(&format!("{NAME}-{version}"))
-        && available(deployment) > 0
-        && let Some(config) = serves(server, deployment)
+        && let Some(fleet) = selected(service)
     {
-        must!(models.exists(&config.model), "the model in service, {}, was removed from the store", config.model);
+        let answers = |deployment: &&Arc<Deployment>| version(deployment) == Some(fleet) && available(deployment) > 0;
+        for deployment in server.all::<Deployment>().values().filter(answers) {
+            let Some(ServeConfig { model, .. }) = serves(server, deployment) else { continue };
+            must!(models.exists(&model), "the model in service, {model}, was removed from the store");
+        }
     }
     Ok(())
 }
