@@ -152,7 +152,7 @@ impl<'a> Passes<'a> {
 
 /// Rows per unit of parallel work, of `n`: fewer than [`CHUNK`] where these would not keep all threads busy to the end.
 fn chunk(n: usize) -> usize {
-    n.div_ceil(8 * rayon::current_num_threads()).next_multiple_of(TOGETHER).min(CHUNK)
+    n.div_ceil(8 * rayon::current_num_threads()).next_multiple_of(TOGETHER).clamp(TOGETHER, CHUNK)
 }
 
 /// What the chunks that a thread takes in a pass change, and memory for finding it out.
