@@ -6,8 +6,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::directory::Directory;
-use super::parts::{compact, gather, hashed, split};
-use super::radix::{Spare, sort};
+use super::parts::{Filling, compact, hashed, split};
+use super::radix::Sorter;
 use super::{Family, Id, Key, MinHashFamily, Sets};
 
 /// Which rows share a key, per table: sorted keys, offsets and rows, and nothing else.
@@ -78,22 +78,29 @@ impl<K: Key> Tables<K> {
     /// Tables of `n` rows, whose keys `hash` writes for a range of rows, row-major: rows x tables.
     ///
     /// Rows are hashed and tables sorted in parallel; the result is the same with any number of threads. Beside the hashing takes
-    /// O(n x tables) time where keys are spread evenly or short, O(n log n x tables) at worst, and room for all keys, rows and offsets.
+    /// O(n x tables) time where keys are spread evenly or short, O(n log n x tables) at worst. Room: 8 bytes per row and table (4 where
+    /// keys have 32 bits) and the buckets, and 24 bytes per row and thread.
     ///
     /// # Panics
     /// If there are no tables, or more than 2^32 - 1 rows.
     pub fn build(n: usize, tables: usize, hash: impl Fn(Range<usize>, &mut [K]) + Sync) -> Self {
         assert!(tables > 0, "no tables");
         assert!(u32::try_from(n).is_ok(), "{n} rows: expected at most 4294967295");
-        let mut keys = hashed(n, tables, hash);
-        let (mut offsets, mut rows) = (vec![0; tables * (n + 1)], vec![0; tables * n]);
+        // The first touch of fresh memory costs more than sorting what is in it, and what is never touched costs nothing. So the keys of rows lie where
+        // offsets and rows will be, and only those of buckets go to an array of their own.
+        let (mut keys, mut offsets, mut rows) =
+            (vec![K::default(); tables * n], vec![0; tables * (n + 1)], vec![0; tables * n]);
+        hashed(split(&mut offsets, n + 1, tables).zip(split(&mut rows, n, tables)).collect(), n, hash);
         let parts =
             split(&mut keys, n, tables).zip(split(&mut offsets, n + 1, tables)).zip(split(&mut rows, n, tables));
         let parts: Vec<_> = parts.collect();
-        let made = parts.into_par_iter().map_init(Spare::default, |spare, ((keys, offsets), rows)| {
-            sort(keys, rows, spare);
-            let count = gather(keys, offsets);
-            (count, Directory::new(&keys[..count]))
+        let made = parts.into_par_iter().map_init(Sorter::default, |sorter, ((keys, offsets), rows)| {
+            sorter.load(offsets.iter().zip(&*rows).map(|(&upper, &lower)| K::of_halves(upper, lower)));
+            let mut table = Filling { keys, offsets, rows, buckets: 0, filled: 0 };
+            sorter.each_sorted(|pairs| table.add(pairs));
+            let Filling { keys, offsets, buckets, filled, .. } = table;
+            offsets[buckets] = filled as u32;
+            (buckets, Directory::new(&keys[..buckets]))
         });
         let (counts, directories): (Vec<usize>, Vec<Directory>) = made.unzip();
         compact(&mut keys, n, &counts);
