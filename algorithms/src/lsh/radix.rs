@@ -45,7 +45,7 @@ impl<K: Key> Sorter<K> {
     /// Gives the pairs of keys and rows in order, one part after the other; equal keys come in one.
     ///
     /// A part is divided by its next bits, enough to tell about as many keys apart as there are. Keys that have these in common, usually one or two, are
-    /// then sorted by what remains. O(keys) time where keys are spread evenly or short, O(keys log keys) at worst.
+    /// then sorted by what remains. Up to some 10^8 keys that takes O(keys) time where they are spread evenly or short, O(keys log keys) at worst.
     pub(super) fn each_sorted(&mut self, mut take: impl FnMut(&[Pair<K>])) {
         let mut start = 0;
         for &end in &self.ends {

@@ -7,6 +7,11 @@ use crate::random::{Purpose, hash};
 /// Rows whose projections are held at once: a multiple of what the kernel takes together.
 const BLOCK: usize = 60;
 
+/// Added to a number below `SMALL`, it leaves no bits for a fraction: the sum's last bits are the nearest whole number. 1.5 x 2^23.
+const SHIFT: f32 = 12_582_912.0;
+/// 2^22.
+const SMALL: f32 = 4_194_304.0;
+
 /// Rounds of the seed, far from the numbers of projections.
 const OFFSETS: u64 = u64::MAX;
 const MULTIPLIERS: u64 = u64::MAX - 1;
@@ -72,18 +77,32 @@ impl StableFamily {
     }
 }
 
-/// A cell as a number that can be multiplied modulo 2^64.
+/// The cell of a product: the whole number below it.
 #[inline]
-fn cell(dot: f32) -> u64 {
+fn cell(dot: f32) -> i32 {
     // The conversion goes towards zero, and is no call of the mathematical library as `floor` is on many machines.
     let whole = dot as i32;
-    i64::from(whole.saturating_sub(i32::from(whole as f32 > dot))) as u64
+    whole.saturating_sub(i32::from(whole as f32 > dot))
+}
+
+/// The cells of products, as [`cell`] says; where all are small, with operations that take many numbers at a time on every machine.
+fn cells(dots: &[f32], out: &mut Vec<i32>) {
+    out.clear();
+    if dots.iter().fold(true, |small, dot| small & (dot.abs() < SMALL)) {
+        out.extend(dots.iter().map(|&dot| {
+            let shifted = dot + SHIFT;
+            let nearest = (shifted.to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32);
+            nearest - i32::from(shifted - SHIFT > dot)
+        }));
+    } else {
+        out.extend(dots.iter().map(|&dot| cell(dot)));
+    }
 }
 
 /// The key of a table's cells.
 #[inline]
-fn pack(dots: &[f32], multipliers: &[u64]) -> u64 {
-    dots.iter().zip(multipliers).fold(0, |key, (&dot, &m)| key.wrapping_add(cell(dot).wrapping_mul(m)))
+fn pack(cells: impl Iterator<Item = i32>, multipliers: &[u64]) -> u64 {
+    cells.zip(multipliers).fold(0, |key, (cell, &m)| key.wrapping_add((i64::from(cell) as u64).wrapping_mul(m)))
 }
 
 impl Family for StableFamily {
@@ -100,13 +119,14 @@ impl Family for StableFamily {
     fn keys(&self, rows: &[f32], keys: &mut [u64]) {
         let (d, tables) = (self.dimension(), self.tables());
         assert_eq!(rows.len() * tables, keys.len() * d, "rows and keys disagree");
-        let mut dots = Vec::new();
+        let (mut dots, mut whole) = (Vec::new(), Vec::new());
         for (rows, keys) in rows.chunks(BLOCK * d).zip(keys.chunks_mut(BLOCK * tables)) {
             self.projections.dots(rows, &mut dots);
-            for (dots, keys) in dots.chunks_exact(self.projections.stride()).zip(keys.chunks_exact_mut(tables)) {
-                let tables = dots.chunks_exact(self.hashes).zip(self.multipliers.chunks_exact(self.hashes));
-                for ((dots, multipliers), key) in tables.zip(keys) {
-                    *key = pack(dots, multipliers);
+            cells(&dots, &mut whole);
+            for (cells, keys) in whole.chunks_exact(self.projections.stride()).zip(keys.chunks_exact_mut(tables)) {
+                let tables = cells.chunks_exact(self.hashes).zip(self.multipliers.chunks_exact(self.hashes));
+                for ((cells, multipliers), key) in tables.zip(keys) {
+                    *key = pack(cells.iter().copied(), multipliers);
                 }
             }
         }
@@ -120,7 +140,7 @@ impl Family for StableFamily {
         moves.steps.clear();
         let all = moves.dots.chunks_exact(self.hashes).zip(self.multipliers.chunks_exact(self.hashes));
         for (dots, multipliers) in all.take(tables) {
-            moves.home.push(pack(dots, multipliers));
+            moves.home.push(pack(dots.iter().map(|&dot| cell(dot)), multipliers));
             for (hash, (&dot, &multiplier)) in (0..).zip(dots.iter().zip(multipliers)) {
                 let below = f64::from(dot) - f64::from(dot.floor());
                 let above = 1.0 - below;
@@ -165,6 +185,27 @@ mod tests {
     }
 
     #[test]
+    fn many_cells_are_those_of_each_product() {
+        let check = |dots: &[f32]| {
+            let mut found = vec![7];
+            cells(dots, &mut found);
+            assert_eq!(found, dots.iter().map(|&dot| cell(dot)).collect::<Vec<_>>());
+        };
+        let stream = crate::random::Stream::new(6, Purpose::Generate, 0);
+        for scale in [1.0, 100.0, 2.0 * f64::from(SMALL), 1e12] {
+            let dots: Vec<f32> = (0..5000).map(|i| ((stream.uniform(i) - 0.5) * scale) as f32).collect();
+            check(&dots);
+            check(&dots.iter().map(|dot| dot.round()).collect::<Vec<_>>());
+            check(&dots.iter().map(|dot| dot.round() + 0.5).collect::<Vec<_>>());
+        }
+        let edge = SMALL.next_down();
+        check(&[0.0, -0.0, f32::MIN_POSITIVE, -f32::MIN_POSITIVE, -1e-30, edge, -edge, 1.0 - f32::EPSILON]);
+        for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 2e9, -3e9, SMALL, -SMALL] {
+            check(&[1.5, odd, -1.5]);
+        }
+    }
+
+    #[test]
     fn moves_go_to_the_neighbouring_cells() {
         let family = StableFamily::new(2, 3, 4, 1.5, 9);
         let row = [10.0, -3.0];
@@ -180,7 +221,7 @@ mod tests {
                 let mut there = dots.to_vec();
                 let up = step.delta == multipliers[step.hash as usize];
                 there[step.hash as usize] += if up { 1.0 } else { -1.0 };
-                assert_eq!(moves.home[table].wrapping_add(step.delta), pack(&there, multipliers));
+                assert_eq!(moves.home[table].wrapping_add(step.delta), pack(there.into_iter().map(cell), multipliers));
             }
         }
     }
