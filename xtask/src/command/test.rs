@@ -3,10 +3,8 @@
 //! The cheap checks come first; cargo's own tests come last, so that their summary ends the output.
 
 use std::env;
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::Command;
-use std::thread::available_parallelism;
 
 use anyhow::{Context as _, Result};
 
@@ -16,9 +14,6 @@ use crate::command::image;
 use crate::context::Context;
 use crate::process::{self, Aside, cargo, find, note, output};
 use crate::tools;
-
-/// Tests on a real Kubernetes that run at a time, at least: most of their time they wait for pods.
-const LEAST_AT_A_TIME: usize = 3;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -74,8 +69,6 @@ fn on_a_cluster(context: &Context, arguments: &Arguments) -> Result<()> {
     if arguments.strict {
         command.arg("--locked");
     }
-    let processors = available_parallelism().map_or(1, NonZero::get);
-    command.args(["--", "--test-threads", &processors.max(LEAST_AT_A_TIME).to_string()]);
     process::run(&mut command)?;
     cluster::down(&kubernetes)
 }
