@@ -56,9 +56,9 @@ impl PartialEq for Centroids {
     }
 }
 
-/// Whether a look at so many numbers of centroids takes so long that threads are worth waking for it.
-pub(crate) fn is_worth_threads(numbers: usize) -> bool {
-    numbers > 32 << 10
+/// Least centroids for a thread that looks at all of them, of so many numbers together: no other thread is woken for few.
+pub(crate) fn least_for_a_thread(numbers: usize) -> usize {
+    if numbers > 32 << 10 { 1 } else { usize::MAX }
 }
 
 /// The constant of a centroid in the kernel's score: minus half its squared length.

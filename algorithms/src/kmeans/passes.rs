@@ -3,12 +3,11 @@
 use crossbeam_deque::{Injector, Steal};
 use rayon::prelude::*;
 
+use super::bounds::TOGETHER;
 use super::local::CHUNK;
 use super::{Centroids, Delta, Partial, PruneBuffers, Pruner, RowBounds, assign, kernel};
 use crate::fixed::Scale;
 
-/// Chunks are a multiple of this, for full tiles.
-const TOGETHER: usize = 480;
 /// Least k x d for which bounds may cost less than looking at every row.
 const WORTH_BOUNDS: usize = 512;
 /// From this k x d on, the kernel takes far longer than what bounds take beside it.
@@ -150,7 +149,7 @@ impl<'a> Passes<'a> {
     }
 }
 
-/// Rows per unit of parallel work, of `n`: fewer than [`CHUNK`] where these would not keep all threads busy to the end.
+/// Rows per unit of parallel work, of `n`, for full tiles: fewer than [`CHUNK`] where these would not keep all threads busy to the end.
 fn chunk(n: usize) -> usize {
     n.div_ceil(8 * rayon::current_num_threads()).next_multiple_of(TOGETHER).clamp(TOGETHER, CHUNK)
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::centroids::is_worth_threads;
+use super::centroids::least_for_a_thread;
 use super::{Centroids, Partial, squared_distance};
 use crate::features::normalize;
 use crate::fixed::Scale;
@@ -29,7 +29,9 @@ pub fn update(metric: Metric, previous: &Centroids, partial: &Partial, scale: &S
     assert_eq!(partial.dimension as usize, d, "partial of another dimension");
     assert_eq!(partial.counts.len(), previous.len(), "another number of clusters");
     let mut centroids = previous.values().to_vec();
-    let step = |cluster: usize, centroid: &mut [f32], sums: &[i64], count: u64| {
+    let least = least_for_a_thread(centroids.len());
+    let clusters = centroids.par_chunks_exact_mut(d).zip(partial.sums.par_chunks_exact(d)).zip(&partial.counts);
+    let moved = clusters.enumerate().with_min_len(least).map(|(cluster, ((centroid, sums), &count))| {
         if count == 0 {
             return 0.0;
         }
@@ -43,17 +45,9 @@ pub fn update(metric: Metric, previous: &Centroids, partial: &Partial, scale: &S
             Metric::Cosine => normalize(centroid),
         }
         squared_distance(centroid, previous.row(cluster))
-    };
-    let (sums, counts) = (&partial.sums, &partial.counts);
-    let shifts: Vec<f64> = if is_worth_threads(centroids.len()) {
-        let clusters = centroids.par_chunks_exact_mut(d).zip(sums.par_chunks_exact(d)).zip(counts).enumerate();
-        clusters.map(|(cluster, ((centroid, sums), &count))| step(cluster, centroid, sums, count)).collect()
-    } else {
-        let clusters = centroids.chunks_exact_mut(d).zip(sums.chunks_exact(d)).zip(counts).enumerate();
-        clusters.map(|(cluster, ((centroid, sums), &count))| step(cluster, centroid, sums, count)).collect()
-    };
+    });
     // Added in their order, whichever thread found them.
-    let shift = shifts.iter().sum();
+    let shift = moved.collect::<Vec<f64>>().iter().sum();
     Update { centroids, shift, empty: partial.empty() }
 }
 

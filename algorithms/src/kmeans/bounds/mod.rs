@@ -86,7 +86,7 @@ use super::kernel::{self, Panels, Top, WIDTH};
 use super::{Centroids, squared_distance};
 
 /// Rows decided together: enough for full tiles of those that share a group, few enough for the second-level cache.
-const TOGETHER: usize = 480;
+pub(super) const TOGETHER: usize = 480;
 /// Least rows per centroid for which bounds pay.
 const ROWS_PER_CENTROID: u64 = 16;
 

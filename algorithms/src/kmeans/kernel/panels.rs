@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::kmeans::centroids::{bias, is_worth_threads};
+use crate::kmeans::centroids::{bias, least_for_a_thread};
 
 /// Centroids per panel.
 pub(crate) const WIDTH: usize = 16;
@@ -49,22 +49,17 @@ impl Panels {
         let count = len.div_ceil(WIDTH);
         let mut coefficients = vec![Lane([0.0; WIDTH]); count * dimension];
         let mut biases = vec![Lane([f32::NEG_INFINITY; WIDTH]); count];
-        let pack = |panel: usize, columns: &mut [Lane], bias: &mut Lane, vectors: &[f32]| {
+        let (vectors, size) = (&values[..len * dimension], WIDTH * dimension);
+        let panels =
+            coefficients.par_chunks_exact_mut(dimension).zip(&mut biases).zip(vectors.par_chunks(size)).enumerate();
+        panels.with_min_len(least_for_a_thread(vectors.len())).for_each(|(panel, ((columns, bias), vectors))| {
             for (lane, vector) in vectors.chunks_exact(dimension).enumerate() {
                 bias.0[lane] = start(panel * WIDTH + lane, vector);
                 for (column, &value) in columns.iter_mut().zip(vector) {
                     column.0[lane] = value;
                 }
             }
-        };
-        let (vectors, size) = (&values[..len * dimension], WIDTH * dimension);
-        if is_worth_threads(vectors.len()) {
-            let panels = coefficients.par_chunks_exact_mut(dimension).zip(&mut biases).zip(vectors.par_chunks(size));
-            panels.enumerate().for_each(|(panel, ((columns, bias), vectors))| pack(panel, columns, bias, vectors));
-        } else {
-            let panels = coefficients.chunks_exact_mut(dimension).zip(&mut biases).zip(vectors.chunks(size));
-            panels.enumerate().for_each(|(panel, ((columns, bias), vectors))| pack(panel, columns, bias, vectors));
-        }
+        });
         Self { len, dimension, coefficients, bias: biases }
     }
 
