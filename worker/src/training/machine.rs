@@ -72,13 +72,13 @@ pub struct TrainingMachine {
 
 impl TrainingMachine {
     /// A run over `splits` splits of rows with `dimension` columns. `initial` are the centroids of a warm start, in the
-    /// source's columns.
+    /// source's columns. The workers may use `memory` bytes each, which bounds what a step asks of them and changes no result.
     #[must_use]
-    pub fn new(job: ResolvedJob, splits: u32, dimension: usize, initial: Option<Vec<f32>>) -> Self {
+    pub fn new(job: ResolvedJob, (splits, dimension): (u32, usize), initial: Option<Vec<f32>>, memory: u64) -> Self {
         Self {
             stage: Stage::Prepare,
             rows: Preparation::new(splits, dimension, Fitting::most_distinct(&job)),
-            fitting: Fitting::new(&job, initial),
+            fitting: Fitting::new(&job, initial, memory),
             found: Found::default(),
             evaluation: None,
             contingency: None,
@@ -89,6 +89,7 @@ impl TrainingMachine {
 
     fn prepare(&mut self, merged: Partial) -> Result<(), RunError> {
         self.rows.advance(merged, &self.job)?;
+        Fitting::check_rows(&self.job, self.rows.rows)?;
         if self.rows.is_done() {
             self.fitting.begin(&self.job, &self.rows)?;
             self.stage = Stage::Fit;
