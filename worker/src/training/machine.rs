@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     algorithm_metric,
-    evaluation::{Evaluation, sample_rows},
+    evaluation::Evaluation,
     fitting::{Fit, Fitting, Found},
     preparation::Preparation,
+    sampling::{Draw, sample_rows},
     step::{Partial, Published, Step, Wanted},
     unexpected,
 };
@@ -53,6 +54,7 @@ enum Stage {
     Prepare,
     Fit,
     Evaluate,
+    Sample,
     Publish,
     Done,
 }
@@ -65,6 +67,8 @@ pub struct TrainingMachine {
     rows: Preparation,
     fitting: Fitting,
     found: Found,
+    /// The part of the sample that is taken now.
+    draw: Option<Draw>,
     evaluation: Option<Box<Evaluation>>,
     contingency: Option<Contingency>,
     items: Option<Items>,
@@ -80,6 +84,7 @@ impl TrainingMachine {
             rows: Preparation::new(splits, dimension, Fitting::most_distinct(&job)),
             fitting: Fitting::new(&job, initial, memory),
             found: Found::default(),
+            draw: None,
             evaluation: None,
             contingency: None,
             items: None,
@@ -100,6 +105,7 @@ impl TrainingMachine {
     fn fit(&mut self, merged: Partial) -> Result<(), RunError> {
         if let Some(found) = self.fitting.advance(merged, &self.job, &self.rows)? {
             self.found = found;
+            self.draw = self.next_draw(0);
             self.stage = Stage::Evaluate;
         }
         Ok(())
@@ -107,9 +113,31 @@ impl TrainingMachine {
 
     fn evaluated(&mut self, evaluation: Box<Evaluation>) -> Result<(), RunError> {
         self.found.fit.inertia = self.rows.scale()?.distance2(evaluation.inertia());
-        self.evaluation = Some(evaluation);
-        self.stage = if self.wanted().any() { Stage::Publish } else { Stage::Done };
+        self.sampled(evaluation);
         Ok(())
+    }
+
+    /// Statistics are there, and as much of the sample as was taken.
+    fn sampled(&mut self, evaluation: Box<Evaluation>) {
+        self.draw = self.draw.and_then(|_| self.next_draw(evaluation.sample.len()));
+        self.evaluation = Some(evaluation);
+        self.stage = match self.draw {
+            Some(_) => Stage::Sample,
+            None if self.wanted().any() => Stage::Publish,
+            None => Stage::Done,
+        };
+    }
+
+    /// Rows in the sample.
+    fn sample_rows(&self) -> usize {
+        sample_rows(self.job.evaluation.sample_size, self.rows.dimension())
+    }
+
+    /// What is to be drawn next when so many rows of the sample are there.
+    fn next_draw(&self, taken: usize) -> Option<Draw> {
+        let missing = self.sample_rows().saturating_sub(taken) as u64;
+        let population = self.rows.rows - self.found.noise.unwrap_or(0).min(self.rows.rows);
+        Draw::next(self.draw, missing, population, self.rows.dimension())
     }
 
     fn wanted(&self) -> Wanted {
@@ -147,7 +175,16 @@ impl Machine for TrainingMachine {
                 labels: labels(),
                 metric: algorithm_metric(self.job.metric),
                 seed: self.job.seed,
-                sample: sample_rows(self.job.evaluation.sample_size, self.rows.pipeline.output_dimension()),
+                sample: self.sample_rows(),
+                draw: self.draw,
+            }),
+            Stage::Sample => Some(Step::Sample {
+                context: context(),
+                centroids: centroids(),
+                labels: labels(),
+                seed: self.job.seed,
+                sample: self.sample_rows(),
+                draw: self.draw?,
             }),
             Stage::Publish => Some(Step::Publish {
                 context: context(),
@@ -164,6 +201,12 @@ impl Machine for TrainingMachine {
             (Stage::Prepare, merged) => self.prepare(merged),
             (Stage::Fit, merged) => self.fit(merged),
             (Stage::Evaluate, Partial::Evaluation(evaluation)) => self.evaluated(evaluation),
+            (Stage::Sample, Partial::Sampled(sample)) => {
+                let mut evaluation = self.evaluation.take().ok_or_else(unexpected)?;
+                evaluation.sample.merge(sample);
+                self.sampled(evaluation);
+                Ok(())
+            }
             (Stage::Publish, Partial::Published(published)) => {
                 let Published { contingency, parts } = published;
                 self.contingency = self.wanted().labels.then_some(contingency);
@@ -180,7 +223,7 @@ impl Machine for TrainingMachine {
         let stage = match self.stage {
             Stage::Prepare => self.rows.stage(),
             Stage::Fit => position.stage,
-            Stage::Evaluate => "Evaluate",
+            Stage::Evaluate | Stage::Sample => "Evaluate",
             Stage::Publish => "Publish",
             Stage::Done => "Done",
         };
