@@ -15,7 +15,7 @@ use coterie_crds::{
 use coterie_data::{ErrorClass, store::Location};
 use coterie_model::{
     Model,
-    items::{ItemIndex, Options, Shard},
+    items::{ItemIndex, ItemsError, Options, Shard, Stop},
 };
 use coterie_serving::{CacheSettings, Listeners, Server, Settings, SharedSettings, query::Served};
 use tokio::net::TcpListener;
@@ -171,7 +171,18 @@ pub(crate) struct Loaded {
     location: Location,
 }
 
-/// The model made ready to be served, with a shard of its items where they are asked for.
+/// Asks to stop what is going on elsewhere when whoever waits for it is gone.
+#[derive(Default)]
+struct StopOnDrop(Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.ask();
+    }
+}
+
+/// The model made ready to be served, with a shard of its items where they are asked for. Once the future is dropped, an index
+/// that is not finished is given up.
 pub(crate) async fn served(
     loaded: Loaded,
     items: Option<Items>,
@@ -187,10 +198,19 @@ pub(crate) async fn served(
     let options = Options { recall: items.recall, tables: items.tables, shard };
     let (place, directory) = (location.clone(), directory.to_owned());
     let handle = tokio::runtime::Handle::current();
+    let waiting = StopOnDrop::default();
+    let stop = waiting.0.clone();
+    // Ends with this future, whatever it waits for.
+    let (_needed, dropped) = tokio::sync::oneshot::channel::<()>();
     // It computes for seconds: other tasks go on meanwhile.
     let opened = tokio::task::spawn_blocking(move || {
         let begun = std::time::Instant::now();
-        let index = handle.block_on(ItemIndex::open(&place.store, &place.path, &model, &directory, options));
+        let index = handle.block_on(async {
+            tokio::select! {
+                index = ItemIndex::open(&place.store, &place.path, &model, &directory, options, &stop) => index,
+                _ = dropped => Err(ItemsError::Interrupted),
+            }
+        });
         tracing::info!(seconds = begun.elapsed().as_secs_f64(), "item index opened");
         (index, model)
     });
