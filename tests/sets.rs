@@ -193,6 +193,31 @@ fn members_may_be_texts() {
     }
 }
 
+/// Rows of 240 kB, 120 MB in the sample: it is taken in several steps, for which a worker needs little memory, all its threads together.
+#[test]
+fn samples_of_wide_rows_are_taken_bit_by_bit() {
+    let data = support::directory();
+    Written::ParquetTexts.write(data.path(), &planted(), 2);
+    let run = |arguments: &[&str], sample: u64| {
+        let job = Written::ParquetTexts.job(data.path());
+        let manifest = std::fs::read_to_string(&job.manifest).unwrap();
+        std::fs::write(&job.manifest, manifest.replace("sampleSize: 500", &format!("sampleSize: {sample}"))).unwrap();
+        // What is freed is given back, so that the peak is what was held.
+        let mut command = job.command(&[arguments, &["--memory", "256Mi"]].concat());
+        let output = support::output(command.env("MALLOC_ARENA_MAX", "1"));
+        assert!(output.status.success(), "{}", support::stderr(&output));
+        let summary = job.summary();
+        assert_eq!(summary["silhouetteRows"], sample);
+        summary
+    };
+    let alone = ["--workers", "1", "--threads", "4"];
+    let (large, small) = (run(&alone, 500), run(&alone, 2));
+    assert_eq!(result(&large), result(&run(&["--workers", "3", "--threads", "1"], 500)));
+    let peak = |summary: &Value| summary["peakRssBytes"].as_u64().unwrap();
+    let more = peak(&large).saturating_sub(peak(&small));
+    assert!(more < 64 << 20, "the sample took {} MiB", more >> 20);
+}
+
 /// Everything measured is the Jaccard distance of rows from the shares of their cluster's rows that have each member.
 #[test]
 fn measures_are_those_of_sets() {

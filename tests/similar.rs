@@ -3,10 +3,14 @@
 
 mod support;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
-use support::{Job, input, serve::Served};
+use support::{Job, Running, input, serve::Served, signal, wait};
 
 /// Rows around 12 places.
 fn rows(count: usize) -> Vec<Vec<f32>> {
@@ -113,4 +117,42 @@ fn a_model_without_items_says_how_to_have_them() {
     assert_eq!(refused.status.code(), Some(64));
     let words = support::stderr(&refused);
     assert!(words.contains("model version v1 has no items") && words.contains("spec.serving.similarItems"), "{words}");
+}
+
+#[test]
+fn a_server_that_is_asked_to_end_while_it_makes_an_index_ends_at_once_and_leaves_nothing_half_made() {
+    let directory = support::directory();
+    let data = directory.path().join("rows");
+    let output = directory.path().join("out");
+    let mut generate = support::coterie();
+    generate.args(["generate", "-n", "200000", "-d", "64", "-k", "64", "--output"]).arg(&data);
+    assert!(support::output(&mut generate).status.success());
+    job(&data, &output).run(&["--quiet", "--output", output.to_str().unwrap(), "--workers", "2"]);
+    let cache = directory.path().join("cache");
+    let left = || -> Vec<String> {
+        let entries = fs::read_dir(&cache).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
+    };
+    let mut met = 0;
+    for moment in 0..6 {
+        let mut command = support::coterie();
+        command.arg("serve").arg("--model").arg(&output).arg("--items-directory").arg(&cache).arg("--tables");
+        command.args(["--http", "127.0.0.1:0"]);
+        let mut process = Running::start(&mut command);
+        wait(Duration::from_secs(60), "an index to be begun", || left().pop());
+        std::thread::sleep(Duration::from_millis(moment * 250));
+        let asked = Instant::now();
+        signal(process.0.id(), "TERM");
+        process.finish(Duration::from_secs(60));
+        let took = asked.elapsed();
+        match &left()[..] {
+            [] => met += 1,
+            // It was finished before.
+            [whole] => assert!(whole.ends_with(".items"), "{whole} is left"),
+            several => panic!("{several:?} are left"),
+        }
+        assert!(took < Duration::from_secs(3), "it took {took:?} at moment {moment}");
+        left().iter().for_each(|file| fs::remove_file(cache.join(file)).unwrap());
+    }
+    assert!(met >= 2, "only {met} of 6 moments met the making");
 }

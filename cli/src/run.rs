@@ -92,7 +92,10 @@ impl Run {
                 runtime.block_on(async {
                     let loaded = serve::load(&summary.model_uri, &store).await?;
                     let directory = directory.as_ref().map(|made| made.path());
-                    let served = serve::served(loaded, items, Shard::WHOLE, directory, self.quiet).await?;
+                    let served = tokio::select! {
+                        served = serve::served(loaded, items, Shard::WHOLE, directory, self.quiet) => served?,
+                        () = signals::asked() => return Ok(()),
+                    };
                     serve::serve(served, (None, None), Some(address), None, Settings::default(), self.quiet).await
                 })
             }

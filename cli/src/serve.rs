@@ -10,14 +10,14 @@ use std::{
 use clap::Args;
 use coterie_crds::{
     resolved::{Items, Store},
-    run::{CacheConfig, RedisConfig, ServeConfig, ShadowConfig},
+    run::{CacheConfig, RedisConfig, RedisTlsConfig, ServeConfig, ShadowConfig},
 };
 use coterie_data::{ErrorClass, store::Location};
 use coterie_model::{
     Model,
-    items::{ItemIndex, Options, Shard},
+    items::{ItemIndex, ItemsError, Options, Shard, Stop},
 };
-use coterie_serving::{CacheSettings, Listeners, Server, Settings, SharedSettings, query::Served};
+use coterie_serving::{CacheSettings, Listeners, Server, Settings, SharedSettings, TlsSettings, query::Served};
 use tokio::net::TcpListener;
 
 use crate::{Failure, signals, size, store::StoreOptions};
@@ -81,38 +81,72 @@ struct CacheOptions {
     /// How long an answer is kept.
     #[arg(long, value_name = "DURATION", default_value = "600s", value_parser = duration)]
     cache_time_to_live: Duration,
-    /// A server that speaks Redis' protocol, through which replicas share answers. COTERIE_REDIS_USERNAME and
-    /// COTERIE_REDIS_PASSWORD say who logs in.
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
-    redis: Option<(String, u16)>,
+    /// A server that speaks Redis' protocol, through which replicas share answers; rediss:// before it encrypts the connection.
+    /// COTERIE_REDIS_USERNAME and COTERIE_REDIS_PASSWORD say who logs in.
+    #[arg(long, value_name = "[rediss://]HOST:PORT", value_parser = redis_address)]
+    redis: Option<RedisAddress>,
+    /// PEM file of certificate authorities to trust beside the built-in ones, for a rediss:// server.
+    #[arg(long, value_name = "FILE", requires = "redis")]
+    redis_ca: Option<PathBuf>,
     /// How long the server's answer is waited for.
     #[arg(long, value_name = "DURATION", default_value = "5ms", value_parser = duration)]
     redis_timeout: Duration,
 }
 
+/// Where a server for shared answers is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct RedisAddress {
+    host: String,
+    port: u16,
+    tls: bool,
+}
+
 impl CacheOptions {
-    fn settings(self) -> CacheSettings {
-        let Self { cache, cache_time_to_live, redis, redis_timeout } = self;
-        CacheSettings {
-            bytes: cache,
-            time_to_live: cache_time_to_live,
-            shared: redis.map(|(host, port)| shared(host, port, redis_timeout)),
-        }
+    fn settings(self) -> Result<CacheSettings, Failure> {
+        let Self { cache, cache_time_to_live, redis, redis_ca, redis_timeout } = self;
+        let shared = match (redis, redis_ca) {
+            (Some(RedisAddress { tls: false, .. }), Some(_)) => {
+                return Err(Failure::usage(
+                    "--redis-ca is for encrypted connections; write rediss:// before the address of --redis, or leave --redis-ca out",
+                ));
+            }
+            (Some(RedisAddress { host, port, tls }), ca) => {
+                let ca_bundle = ca.as_deref().map(certificates).transpose()?;
+                Some(shared((host, port), tls.then_some(TlsSettings { ca_bundle }), redis_timeout))
+            }
+            (None, _) => None,
+        };
+        Ok(CacheSettings { bytes: cache, time_to_live: cache_time_to_live, shared })
     }
+}
+
+/// The text of a PEM file of certificates.
+fn certificates(path: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("read the certificates {}: {error}", path.display())))?;
+    if text.contains("-----BEGIN CERTIFICATE-----") {
+        return Ok(text);
+    }
+    Err(Failure::usage(format!(
+        "{} holds no certificate; --redis-ca names a PEM file (-----BEGIN CERTIFICATE----- ...)",
+        path.display()
+    )))
 }
 
 fn cache_settings(config: CacheConfig) -> CacheSettings {
     let CacheConfig { bytes, time_to_live_seconds, redis } = config;
-    let redis = redis
-        .map(|RedisConfig { host, port, timeout_millis }| shared(host, port, Duration::from_millis(timeout_millis)));
+    let redis = redis.map(|RedisConfig { host, port, tls, timeout_millis }| {
+        let tls = tls.map(|RedisTlsConfig { ca_bundle }| TlsSettings { ca_bundle });
+        shared((host, port), tls, Duration::from_millis(timeout_millis))
+    });
     CacheSettings { bytes, time_to_live: Duration::from_secs(time_to_live_seconds), shared: redis }
 }
 
 /// A server for shared answers, with the login from the environment.
-fn shared(host: String, port: u16, timeout: Duration) -> SharedSettings {
+fn shared((host, port): (String, u16), tls: Option<TlsSettings>, timeout: Duration) -> SharedSettings {
     let from = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let (username, password) = (from("COTERIE_REDIS_USERNAME"), from("COTERIE_REDIS_PASSWORD"));
-    SharedSettings { host, port, username, password, timeout }
+    SharedSettings { host, port, tls, username, password, timeout }
 }
 
 impl Serve {
@@ -122,7 +156,7 @@ impl Serve {
                 "nothing to listen on; give --http ADDR, --grpc ADDR or both, as in --http 127.0.0.1:8080",
             ));
         }
-        let settings = Settings { drain_delay: self.drain_delay, cache: self.cache.settings(), ..Settings::default() };
+        let settings = Settings { drain_delay: self.drain_delay, cache: self.cache.settings()?, ..Settings::default() };
         let (http, grpc) = (self.http, self.grpc);
         let directory = self.items_directory;
         let shard = self.shard.unwrap_or_default();
@@ -171,7 +205,18 @@ pub(crate) struct Loaded {
     location: Location,
 }
 
-/// The model made ready to be served, with a shard of its items where they are asked for.
+/// Asks to stop what is going on elsewhere when whoever waits for it is gone.
+#[derive(Default)]
+struct StopOnDrop(Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.ask();
+    }
+}
+
+/// The model made ready to be served, with a shard of its items where they are asked for. Once the future is dropped, an index
+/// that is not finished is given up.
 pub(crate) async fn served(
     loaded: Loaded,
     items: Option<Items>,
@@ -187,10 +232,19 @@ pub(crate) async fn served(
     let options = Options { recall: items.recall, tables: items.tables, shard };
     let (place, directory) = (location.clone(), directory.to_owned());
     let handle = tokio::runtime::Handle::current();
+    let waiting = StopOnDrop::default();
+    let stop = waiting.0.clone();
+    // Ends with this future, whatever it waits for.
+    let (_needed, dropped) = tokio::sync::oneshot::channel::<()>();
     // It computes for seconds: other tasks go on meanwhile.
     let opened = tokio::task::spawn_blocking(move || {
         let begun = std::time::Instant::now();
-        let index = handle.block_on(ItemIndex::open(&place.store, &place.path, &model, &directory, options));
+        let index = handle.block_on(async {
+            tokio::select! {
+                index = ItemIndex::open(&place.store, &place.path, &model, &directory, options, &stop) => index,
+                _ = dropped => Err(ItemsError::Interrupted),
+            }
+        });
         tracing::info!(seconds = begun.elapsed().as_secs_f64(), "item index opened");
         (index, model)
     });
@@ -324,6 +378,27 @@ fn host_and_port(text: &str) -> Result<(String, u16), String> {
     }
 }
 
+/// The address of a server that speaks Redis' protocol.
+fn redis_address(text: &str) -> Result<RedisAddress, String> {
+    let (tls, address) = match text.split_once("://") {
+        None => (false, text),
+        Some(("redis", address)) => (false, address),
+        Some(("rediss", address)) => (true, address),
+        Some((scheme, _)) => {
+            return Err(format!(
+                "{scheme}:// is not spoken here; write HOST:PORT, or rediss://HOST:PORT for encryption"
+            ));
+        }
+    };
+    if address.contains('@') {
+        return Err("who logs in is told by COTERIE_REDIS_USERNAME and COTERIE_REDIS_PASSWORD in the environment, where other users \
+                    of this machine cannot read it; write the address alone, as in rediss://cache:6379"
+            .to_owned());
+    }
+    let (host, port) = host_and_port(address.trim_end_matches('/'))?;
+    Ok(RedisAddress { host, port, tls })
+}
+
 /// An address with the shard's number left open.
 fn peer(text: &str) -> Result<String, String> {
     host_and_port(&text.replace(SHARD, "0"))?;
@@ -373,6 +448,22 @@ mod tests {
         {
             let error = peer(wrong).unwrap_err();
             assert!(error.contains(words), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_says_whether_a_connection_is_encrypted() {
+        let at = |tls| RedisAddress { host: "cache".to_owned(), port: 6380, tls };
+        for (text, tls) in [("cache:6380", false), ("redis://cache:6380", false), ("rediss://cache:6380/", true)] {
+            assert_eq!(redis_address(text), Ok(at(tls)), "{text}");
+        }
+        for (wrong, words) in [
+            ("https://cache:6380", "https:// is not spoken here"),
+            ("rediss://me:secret@cache:6380", "COTERIE_REDIS_PASSWORD"),
+            ("rediss://cache", "host and a port"),
+        ] {
+            let error = redis_address(wrong).unwrap_err();
+            assert!(error.contains(words) && !error.contains("secret@"), "{wrong}: {error}");
         }
     }
 

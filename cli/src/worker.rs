@@ -35,7 +35,8 @@ pub(crate) struct Worker {
     /// Threads that compute; all processors when unset.
     #[arg(long)]
     pub(crate) threads: Option<usize>,
-    /// Memory the process may use (a member: with all its processes), as in 512Mi; its cgroup's limit when unset.
+    /// Memory the process may use (a member: with all its processes; for a coordinator: that each worker may use), as in 512Mi; its
+    /// cgroup's limit when unset.
     #[arg(long, value_parser = size::parse)]
     memory: Option<u64>,
     /// Directory for rows that memory does not hold; the system's temporary directory when unset.
@@ -86,7 +87,7 @@ impl Worker {
                 said = true;
                 self.leave_word(result)
             };
-            coordinator::run(config, leave_word, self.shutdown()).await.map(Some)
+            coordinator::run(config, self.memory(), leave_word, self.shutdown()).await.map(Some)
         } else {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             let options = ShardOptions {

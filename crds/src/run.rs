@@ -239,8 +239,20 @@ pub struct RedisConfig {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// How the connection is encrypted; not at all when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RedisTlsConfig>,
     /// How long an answer is waited for.
     pub timeout_millis: u64,
+}
+
+/// How the connection to a server for shared answers is encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RedisTlsConfig {
+    /// PEM text of certificate authorities to trust beside the built-in ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<String>,
 }
 
 /// A model that a replica loads to compare its own answers with.

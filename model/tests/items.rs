@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use coterie_algorithms::lists::{Breadth, Searcher};
 use coterie_algorithms::lsh::brute_force;
-use coterie_model::items::{ItemIndex, Items, ItemsError, Options, PartWriter, Shard, TablesSearcher, part_name};
+use coterie_model::items::{ItemIndex, Items, ItemsError, Options, PartWriter, Shard, Stop, TablesSearcher, part_name};
 use coterie_model::{Model, RowId, version_path};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -94,7 +94,8 @@ async fn what_was_written_is_found_by_id_and_by_nearness() {
         let read = coterie_model::read(place.store.as_ref(), &version).await.unwrap();
         assert_eq!(read.items, model.items);
         let options = Options { recall: 0.9, tables: true, ..Options::default() };
-        let index = ItemIndex::open(&place.dynamic(), &version, &read, &place.cache, options).await.unwrap();
+        let index =
+            ItemIndex::open(&place.dynamic(), &version, &read, &place.cache, options, &Stop::default()).await.unwrap();
         assert_eq!(index.len(), ROWS);
         let lists = index.lists(&read.centroids).unwrap();
         for row in 0..ROWS {
@@ -134,7 +135,7 @@ async fn shards_hold_all_items_between_them_in_the_order_of_the_whole() {
         let (model, version, ..) = written(&place.store, texts).await;
         let open = async |shard: Shard| {
             let options = Options { shard, ..Options::default() };
-            ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options).await.unwrap()
+            ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options, &Stop::default()).await.unwrap()
         };
         let whole = open(Shard::WHOLE).await;
         let shards = [open(Shard::new(0, 3).unwrap()).await, open(Shard::new(1, 3).unwrap()).await];
@@ -180,7 +181,8 @@ async fn a_part_of_a_shard_that_changed_is_refused() {
     let part = version.clone().join("items").join(part_name(1));
     let whole = place.store.get(&part).await.unwrap().bytes().await.unwrap();
     let options = Options { shard: Shard::new(1, 2).unwrap(), ..Options::default() };
-    let open = async || ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options).await;
+    let open =
+        async || ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options, &Stop::default()).await;
     for bytes in [whole[..whole.len() - 1].to_vec(), Vec::new(), vec![7; whole.len()]] {
         place.store.put(&part, PutPayload::from(bytes)).await.unwrap();
         assert!(open().await.unwrap_err().to_string().contains("part-00001.parquet"));
@@ -193,7 +195,8 @@ async fn a_part_of_a_shard_that_changed_is_refused() {
     assert!(matches!(open().await, Err(ItemsError::Store { .. })));
     // The other shard does without it.
     let other = Options { shard: Shard::new(0, 2).unwrap(), ..Options::default() };
-    let index = ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, other).await.unwrap();
+    let index =
+        ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, other, &Stop::default()).await.unwrap();
     assert_eq!(index.len(), 400);
 }
 
@@ -204,7 +207,7 @@ async fn an_index_takes_the_place_of_those_before_that_nobody_has_mapped() {
     let open = async |name: &str, number: &str, options: Options| {
         let (name, number) = (name.to_owned(), number.to_owned());
         let model = Model { name, version: number, ..model.clone() };
-        ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options).await.unwrap()
+        ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options, &Stop::default()).await.unwrap()
     };
     let whole = Options::default();
     let other_recall = Options { recall: 0.5, ..whole };
@@ -240,7 +243,9 @@ async fn an_index_that_is_there_is_taken_and_a_damaged_one_made_again() {
     let place = place();
     let (model, version, ..) = written(&place.store, true).await;
     let options = Options::default();
-    let open = async || ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options).await.unwrap();
+    let open = async || {
+        ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options, &Stop::default()).await.unwrap()
+    };
     open().await;
     let [file] = &files(&place.cache)[..] else { panic!("one file is left behind: {:?}", files(&place.cache)) };
     let whole = std::fs::read(file).unwrap();
@@ -277,6 +282,42 @@ async fn an_index_that_is_there_is_taken_and_a_damaged_one_made_again() {
 }
 
 #[tokio::test]
+async fn who_is_asked_to_stop_leaves_nothing_half_made() {
+    let place = place();
+    let (model, version, ..) = written(&place.store, true).await;
+    let options = Options { tables: true, ..Options::default() };
+    let open = async |stop: &Stop| {
+        let index = ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options, stop).await;
+        // What is there is whole.
+        let left = files(&place.cache);
+        assert_eq!(left.len(), usize::from(index.is_ok()), "{left:?}");
+        left.iter().for_each(|file| std::fs::remove_file(file).unwrap());
+        index
+    };
+    let asked = Stop::default();
+    asked.ask();
+    let error = open(&asked).await.unwrap_err();
+    assert!(matches!(error, ItemsError::Interrupted) && error.exit_code() == 75, "{error}");
+    let begun = std::time::Instant::now();
+    open(&Stop::default()).await.unwrap();
+    let length = begun.elapsed();
+    let mut interrupted = 0;
+    for moment in 0..8 {
+        let stop = Stop::default();
+        let asker = std::thread::spawn({
+            let stop = stop.clone();
+            move || {
+                std::thread::sleep(length.mul_f64(f64::from(moment) / 8.0));
+                stop.ask();
+            }
+        });
+        interrupted += usize::from(open(&stop).await.is_err());
+        asker.join().unwrap();
+    }
+    assert!(interrupted >= 3, "only {interrupted} of 8 moments met the making");
+}
+
+#[tokio::test]
 async fn parts_that_are_not_those_of_the_manifest_are_refused() {
     let place = place();
     let (model, version, values, _) = written(&place.store, false).await;
@@ -284,7 +325,9 @@ async fn parts_that_are_not_those_of_the_manifest_are_refused() {
     let whole = place.store.get(&part).await.unwrap().bytes().await.unwrap();
     let open = async |model: &Model| {
         let options = Options::default();
-        let error = ItemIndex::open(&place.dynamic(), &version, model, &place.cache, options).await.unwrap_err();
+        let error = ItemIndex::open(&place.dynamic(), &version, model, &place.cache, options, &Stop::default())
+            .await
+            .unwrap_err();
         assert!(files(&place.cache).is_empty(), "{error}: something was left behind");
         error
     };
@@ -320,7 +363,8 @@ async fn parts_that_are_not_those_of_the_manifest_are_refused() {
     refused(texts, &[0; 2], 2, "500 rows").await;
 
     let none = Model { items: None, ..model.clone() };
-    let error = ItemIndex::open(&place.dynamic(), &version, &none, &place.cache, Options::default()).await;
+    let error =
+        ItemIndex::open(&place.dynamic(), &version, &none, &place.cache, Options::default(), &Stop::default()).await;
     assert!(matches!(error, Err(ItemsError::None { .. })));
 }
 

@@ -63,7 +63,7 @@ mod status;
 mod threads;
 mod traffic;
 
-pub use cache::{CacheSettings, SharedSettings};
+pub use cache::{CacheSettings, SharedSettings, TlsSettings};
 pub use hot::Handle;
 pub use server::{Listeners, ServeError, Server, run};
 pub use settings::Settings;

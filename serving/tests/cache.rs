@@ -4,12 +4,17 @@
 mod support;
 
 use coterie_model::items::Options;
-use coterie_serving::{CacheSettings, Settings, SharedSettings};
+use coterie_serving::{CacheSettings, Settings, SharedSettings, TlsSettings};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::items::with_items;
 use support::{Running, models, start_served, until};
+use tokio_rustls::TlsAcceptor;
 
 /// A Redis on a port of its own, ended with the test.
 struct Redis {
@@ -53,17 +58,67 @@ impl Drop for Redis {
 
 /// A replica, with or without a memory of its own.
 async fn replica(port: Option<u16>, bytes: u64) -> Running {
-    let rows: Vec<f32> = (0..4000).map(|i| (i * 37 % 4001) as f32 / 1000.0).collect();
-    let served = with_items(models::songs(), &rows, Options { recall: 1.0, ..Options::default() }).await;
     let shared = port.map(|port| SharedSettings {
         host: "127.0.0.1".to_owned(),
         port,
+        tls: None,
         username: None,
         password: Some("secret".to_owned()),
         timeout: Duration::from_millis(50),
     });
+    sharing_through(shared, bytes).await
+}
+
+async fn sharing_through(shared: Option<SharedSettings>, bytes: u64) -> Running {
+    let rows: Vec<f32> = (0..4000).map(|i| (i * 37 % 4001) as f32 / 1000.0).collect();
+    let served = with_items(models::songs(), &rows, Options { recall: 1.0, ..Options::default() }).await;
     let cache = CacheSettings { bytes, shared, ..CacheSettings::default() };
     start_served(served, Settings { cache, ..Settings::default() }).await
+}
+
+/// What stands before a Redis and speaks TLS.
+struct Terminator {
+    port: u16,
+    /// Its certificate, which is its own authority.
+    certificate: String,
+    /// Clients that did not trust it, or did not speak TLS.
+    refused: Arc<AtomicUsize>,
+}
+
+impl Terminator {
+    async fn start(redis: u16) -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let refused = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&refused);
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (acceptor, count) = (acceptor.clone(), Arc::clone(&count));
+                tokio::spawn(async move {
+                    let Ok(mut near) = acceptor.accept(stream).await else {
+                        count.fetch_add(1, Ordering::Relaxed);
+                        return;
+                    };
+                    let mut far = tokio::net::TcpStream::connect(("127.0.0.1", redis)).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                });
+            }
+        });
+        Self { port, certificate: made.cert.pem(), refused }
+    }
+
+    fn settings(&self, host: &str, tls: Option<TlsSettings>) -> SharedSettings {
+        let password = Some("secret".to_owned());
+        let timeout = Duration::from_millis(50);
+        SharedSettings { host: host.to_owned(), port: self.port, tls, username: None, password, timeout }
+    }
 }
 
 impl Running {
@@ -132,6 +187,35 @@ async fn replicas_share_answers() {
     redis::cmd("SET").arg(&keys[0]).arg("nonsense").query_async::<()>(&mut connection).await.unwrap();
     assert_eq!(other.similar(150).await, answer);
     assert_eq!(other.lookups("miss").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_shared_over_tls_with_a_server_that_is_trusted_and_no_other() {
+    let redis = Redis::on_a_free_port();
+    let (terminator, other) = (Terminator::start(redis.port).await, Terminator::start(redis.port).await);
+    let trusting = |certificate: &str| Some(TlsSettings { ca_bundle: Some(certificate.to_owned()) });
+    let settings = terminator.settings("localhost", trusting(&terminator.certificate));
+    let (one, two) = (sharing_through(Some(settings.clone()), 0).await, sharing_through(Some(settings), 0).await);
+    one.sharing(1.0).await;
+    two.sharing(1.0).await;
+    let answer = one.similar(150).await;
+    let shared = || async { two.similar(150).await == answer && two.lookups("shared").await > 0.0 };
+    until("the answer is shared", shared).await;
+    assert_eq!(terminator.refused.load(Ordering::Relaxed), 0);
+
+    // Another authority, the built-in ones only, another name, no encryption.
+    for (host, tls) in [
+        ("localhost", trusting(&other.certificate)),
+        ("localhost", Some(TlsSettings::default())),
+        ("127.0.0.1", trusting(&terminator.certificate)),
+        ("localhost", None),
+    ] {
+        let before = terminator.refused.load(Ordering::Relaxed);
+        let replica = sharing_through(Some(terminator.settings(host, tls.clone())), 0).await;
+        until("it is refused", || async { terminator.refused.load(Ordering::Relaxed) > before }).await;
+        assert_eq!(replica.metric("coterie_serving_cache_shared_up").await, Some(0.0), "{host} {tls:?}");
+        assert_eq!(replica.similar(150).await, answer);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

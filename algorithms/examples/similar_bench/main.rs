@@ -56,7 +56,8 @@ fn main() -> Result<(), Failure> {
     drop(rows);
     let lists = owned.view();
     let begun = Instant::now();
-    let chosen = breadth_for(&lists, Metric::Euclidean, 0.95, NEIGHBOURS, TRIALS, SEED);
+    let chosen =
+        breadth_for(&lists, Metric::Euclidean, 0.95, NEIGHBOURS, TRIALS, SEED, || true).expect("nobody says no");
     let choosing = begun.elapsed().as_secs_f64();
     let mut searcher = Searcher::new();
     let breadths = [None, Some(1.3)]

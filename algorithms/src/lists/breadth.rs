@@ -80,7 +80,8 @@ pub fn reach(
 /// do if the mean recall less its error (one-sided, 95 %) reaches `recall`. If none is sure to, all lists are taken, which is
 /// exact.
 ///
-/// Takes O(queries x n x d / 4) at worst; the result does not depend on the number of threads.
+/// Takes O(queries x n x d / 4) at worst; the result does not depend on the number of threads. `go_on` is asked before each query,
+/// and there is no result once it says no.
 pub fn breadth_for(
     lists: &Lists<'_>,
     metric: Metric,
@@ -88,19 +89,24 @@ pub fn breadth_for(
     neighbours: usize,
     queries: usize,
     seed: u64,
-) -> Breadth {
+    go_on: impl Fn() -> bool + Sync,
+) -> Option<Breadth> {
     let all = Breadth::lists(lists.count());
     let neighbours = neighbours.min(lists.len().saturating_sub(1));
     if neighbours == 0 || queries == 0 {
-        return all;
+        return Some(all);
     }
     let picked = pick(lists.len(), queries, seed);
     let trial = |(searcher, found): &mut (Searcher, Vec<_>), &row: &u32| {
+        if !go_on() {
+            return None;
+        }
         searcher.nearest(lists, metric, lists.row(row as usize), all, neighbours, Some(row), found);
         let clusters = found.iter().map(|found| lists.cluster_of(found.id as usize) as u32).collect::<Vec<_>>();
-        Trial::new(lists, lists.row(row as usize), &clusters)
+        Some(Trial::new(lists, lists.row(row as usize), &clusters))
     };
-    let trials: Vec<Trial> = picked.par_iter().map_init(|| (Searcher::new(), Vec::new()), trial).collect();
+    let trials = picked.par_iter().map_init(|| (Searcher::new(), Vec::new()), trial);
+    let trials: Vec<Trial> = trials.collect::<Option<_>>()?;
     let caps = std::iter::successors(Some(1), |&cap| Some(cap + (cap / 4).max(1)))
         .take_while(|&cap| cap <= lists.count().min(MOST_LISTS));
     let caps: Vec<usize> = caps.collect();
@@ -112,7 +118,7 @@ pub fn breadth_for(
     };
     let ratios = RATIOS.into_iter().map(Some).chain([None]).collect::<Vec<_>>();
     let found: Vec<(Breadth, Outcome)> = ratios.into_par_iter().filter_map(cheapest).collect();
-    found.into_iter().min_by(|a, b| a.1.rows.total_cmp(&b.1.rows)).map_or(all, |(breadth, _)| breadth)
+    Some(found.into_iter().min_by(|a, b| a.1.rows.total_cmp(&b.1.rows)).map_or(all, |(breadth, _)| breadth))
 }
 
 /// A query whose true neighbours are known.

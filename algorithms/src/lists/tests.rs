@@ -158,10 +158,11 @@ fn all_lists_are_exact_and_few_reach_the_recall() {
     let (mut searcher, mut found) = (Searcher::new(), Vec::new());
     let queries = blobs(200, d, 200, 6);
     for recall in [0.8, 0.95] {
-        let breadth = breadth_for(&lists, Metric::Euclidean, recall, 10, 200, 1);
+        let chosen = || breadth_for(&lists, Metric::Euclidean, recall, 10, 200, 1, || true);
+        let breadth = chosen().unwrap();
         assert!(breadth.lists < k / 2, "{recall}: {breadth:?}");
         let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        assert_eq!(alone.install(|| breadth_for(&lists, Metric::Euclidean, recall, 10, 200, 1)), breadth);
+        assert_eq!(alone.install(chosen), Some(breadth));
         let mut hits = 0;
         for query in queries.chunks_exact(d) {
             let truth = brute_force(lists.rows(), Metric::Euclidean, query, 10);
@@ -194,10 +195,12 @@ fn rows_at_the_ends_of_the_range_are_found() {
 
 #[test]
 fn what_cannot_be_sure_takes_all_lists() {
+    let all = Some(Breadth::lists(2));
     let owned = ListsBuf::new(Centroids::new(1, vec![0.0, 9.0]), &[0.0, 1.0, 9.0]);
-    assert_eq!(breadth_for(&owned.view(), Metric::Euclidean, 1.0, 10, 100, 1), Breadth::lists(2));
+    assert_eq!(breadth_for(&owned.view(), Metric::Euclidean, 1.0, 10, 100, 1, || true), all);
+    assert_eq!(breadth_for(&owned.view(), Metric::Euclidean, 1.0, 10, 100, 1, || false), None);
     let owned = ListsBuf::new(Centroids::new(1, vec![0.0, 9.0]), &[]);
-    assert_eq!(breadth_for(&owned.view(), Metric::Euclidean, 0.5, 10, 100, 1), Breadth::lists(2));
+    assert_eq!(breadth_for(&owned.view(), Metric::Euclidean, 0.5, 10, 100, 1, || true), all);
 }
 
 #[test]

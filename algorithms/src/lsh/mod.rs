@@ -19,6 +19,7 @@
 //! All random choices are functions of a seed ([`crate::random`]), and a key depends on the row alone: not on its place
 //! in a block, on threads, or on the machine.
 
+mod buckets;
 mod choose;
 mod cluster;
 mod components;
@@ -26,6 +27,7 @@ mod directory;
 mod family;
 mod gaussian;
 mod key;
+mod links;
 mod members;
 mod minhash;
 mod nearest;
@@ -39,12 +41,14 @@ mod similar;
 mod stable;
 mod tables;
 
+pub use buckets::{BucketPartial, Collector, Deal};
 pub(crate) use choose::pick;
 pub use choose::{Choice, Goal, OutOfReach, choose, set_families, sign_families, stable_families};
-pub use cluster::{BucketPartial, Clusters, Deal, NOISE};
+pub use cluster::{Clusters, NOISE};
 pub use components::{Components, ParentError};
 pub use family::{Family, Move, Moves};
 pub use key::Key;
+pub use links::LinksError;
 pub use members::Members;
 pub use minhash::{Id, MinHashFamily, Sets, SetsError, jaccard_distance};
 pub use nearest::{Effort, Neighbour, Searcher, brute_force, nearest_of};

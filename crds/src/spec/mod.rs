@@ -32,7 +32,7 @@ pub(crate) use pods::LABEL_PATTERN;
 pub use pods::{PodTemplate, Resources, TaintEffect, Toleration, TolerationOperator};
 pub use rollout::{Rollout, RolloutGates, RolloutStep};
 pub use schedule::{ConcurrencyPolicy, Schedule};
-pub use serving::{Autoscaling, Cache, Lsh, Redis, Serving};
+pub use serving::{Autoscaling, Cache, Lsh, Redis, RedisTls, Serving};
 pub use source::{Columns, Format, InvalidRows, SetColumn, Source};
 pub use store::{SecretReference, Store};
 pub use uri::Uri;

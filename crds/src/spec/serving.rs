@@ -114,6 +114,11 @@ pub struct Redis {
     #[schemars(range(min = 1, max = 65_535))]
     pub port: i32,
 
+    /// tls encrypts the connection, and checks that host is in the server's certificate. Unset: no encryption. Mutable; replaces the pods, one
+    /// after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RedisTls>,
+
     /// timeoutMillis is how long an answer is waited for; a server that takes longer is left alone for a while. Default: 5. From 1 to 1000.
     /// Unit: milliseconds. Mutable; replaces the pods, one after the other.
     #[serde(default = "default_redis_timeout")]
@@ -125,6 +130,19 @@ pub struct Redis {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub credentials_secret_ref: Option<SecretReference>,
+}
+
+/// Encryption of the connection to a server for shared answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RedisTls {
+    /// caBundle holds the PEM text of the certificate authorities to trust beside the built-in ones. Unset: only the built-in
+    /// ones. At most 262144 characters. Mutable; replaces the pods, one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 262_144))]
+    #[x_kube(validation = Rule::new("self.contains('-----BEGIN CERTIFICATE-----')")
+        .message("caBundle must be the PEM text of one or more certificates (-----BEGIN CERTIFICATE----- ...), not the name of a file"))]
+    pub ca_bundle: Option<String>,
 }
 
 fn default_cache_memory() -> i32 {

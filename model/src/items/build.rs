@@ -15,6 +15,7 @@ use super::column::map_mut;
 use super::fetch::{RowIds, Rows};
 use super::file::{Allotter, Footer, Ids, Sections, seal};
 use super::index::Options;
+use super::stop::Stop;
 use super::tables::{self, NEIGHBOURS};
 use crate::model::Model;
 
@@ -31,6 +32,7 @@ pub(super) struct Draft<'a> {
     /// Digest of the items of all shards.
     digest: String,
     options: Options,
+    stop: &'a Stop,
     file: NamedTempFile,
     map: MmapMut,
     room: Allotter,
@@ -48,7 +50,7 @@ impl<'a> Draft<'a> {
         model: &'a Model,
         (digest, sizes): (String, impl Iterator<Item = u64>),
         options: Options,
-        directory: &LocalPath,
+        (directory, stop): (&LocalPath, &'a Stop),
     ) -> Result<Self, ItemsError> {
         let sums = sizes.scan(0, |sum: &mut u64, size| {
             *sum = sum.saturating_add(size);
@@ -73,11 +75,12 @@ impl<'a> Draft<'a> {
         file.as_file().set_len(room.end.max(1)).map_err(failed)?;
         let map = map_mut(file.as_file()).map_err(failed)?;
         let next = starts[..k].to_vec();
-        Ok(Self { model, count: n, digest, options, file, map, room, sections, starts, next, texts: None })
+        Ok(Self { model, count: n, digest, options, stop, file, map, room, sections, starts, next, texts: None })
     }
 
     /// Puts rows where they belong.
     pub(super) fn take(&mut self, path: &Path, rows: Rows<'_>) -> Result<(), ItemsError> {
+        self.stop.check()?;
         let d = self.model.dimension();
         let malformed = |what: &str| ItemsError::Malformed { path: path.clone(), what: what.to_owned() };
         let mut places = Vec::with_capacity(rows.clusters.len());
@@ -121,11 +124,12 @@ impl<'a> Draft<'a> {
         if self.next[..] != self.starts[1..] {
             return Err(ItemsError::index(target, "the parts have fewer rows of a cluster than were counted"));
         }
-        self.encode();
+        self.encode()?;
         self.sort_ids().map_err(failed)?;
         let breadth = self.breadth(target)?;
         let wanted = self.options.tables && self.count as u64 >= tables::FEWEST;
         let tables = if wanted { Some(self.tables(target)?) } else { None };
+        self.stop.check()?;
         self.map.flush().map_err(failed)?;
         let footer = Footer {
             model: crate::digest(self.model),
@@ -142,7 +146,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Codes of all rows, cluster by cluster.
-    fn encode(&mut self) {
+    fn encode(&mut self) -> Result<(), ItemsError> {
         let (d, k) = (self.model.dimension(), self.model.n_clusters());
         let length = code_length(d);
         let centroids = &self.model.centroids;
@@ -158,13 +162,18 @@ impl<'a> Draft<'a> {
             lists.push((cluster, &rows[range.start * d..range.end * d], codes));
             rest = others;
         }
-        let encoded: Vec<(Vec<Terms>, f32)> =
-            lists.into_par_iter().map(|(cluster, rows, codes)| encode_list(centroids, cluster, rows, codes)).collect();
+        let stop = self.stop;
+        let encode = |(cluster, rows, codes)| {
+            stop.check()?;
+            Ok(encode_list(centroids, cluster, rows, codes))
+        };
+        let encoded: Vec<(Vec<Terms>, f32)> = lists.into_par_iter().map(encode).collect::<Result<_, ItemsError>>()?;
         let terms = encoded.iter().flat_map(|(terms, _)| terms);
         Terms::write(terms, numbers_mut(&mut self.map, &self.sections.terms));
         let radii = numbers_mut::<f32>(&mut self.map, &self.sections.radii);
         radii.iter_mut().zip(&encoded).for_each(|(radius, (_, found))| *radius = *found);
         numbers_mut::<u64>(&mut self.map, &self.sections.starts).copy_from_slice(&self.starts);
+        Ok(())
     }
 
     /// The order of the ids, and the texts behind all else.
@@ -209,7 +218,9 @@ impl<'a> Draft<'a> {
             return Ok(Breadth::lists(lists.count()));
         }
         let seed = self.model.training.seed;
-        Ok(breadth_for(&lists, self.model.metric, self.options.recall, NEIGHBOURS, QUERIES, seed))
+        let go_on = || !self.stop.asked();
+        breadth_for(&lists, self.model.metric, self.options.recall, NEIGHBOURS, QUERIES, seed, go_on)
+            .ok_or(ItemsError::Interrupted)
     }
 
     fn tables(&mut self, target: &LocalPath) -> Result<tables::TablesInfo, ItemsError> {
@@ -220,8 +231,10 @@ impl<'a> Draft<'a> {
             Metric::Cosine | Metric::Jaccard => 1.0,
         };
         let rows = numbers::<f32>(&self.map, &self.sections.rows);
+        self.stop.check()?;
         let goal = (self.options.recall, distance, self.model.training.seed);
-        tables::build(self.file.as_file(), &mut self.room, rows, self.model.dimension(), metric, goal)
+        let rows = (rows, self.model.dimension());
+        tables::build(self.file.as_file(), &mut self.room, rows, metric, goal, self.stop)
             .map_err(|source| ItemsError::File { action: "write", file: target.to_owned(), source })
     }
 }

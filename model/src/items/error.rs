@@ -63,6 +63,9 @@ pub enum ItemsError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Whoever asked for the index does not need it any more.
+    #[error("the item index was given up before it was finished; it is made from the beginning the next time")]
+    Interrupted,
     /// The index's file is not what this program writes.
     #[error("the item index {} is damaged: {what}; remove it, and it is made again", file.display())]
     Index {
@@ -84,7 +87,7 @@ impl ItemsError {
                 _ => 75,
             },
             Self::Damaged { .. } | Self::Malformed { .. } => 65,
-            Self::File { .. } | Self::Index { .. } => 75,
+            Self::File { .. } | Self::Index { .. } | Self::Interrupted => 75,
         }
     }
 

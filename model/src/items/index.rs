@@ -17,7 +17,7 @@ use super::column::{Column, map};
 use super::file::{Footer, Ids, footer};
 use super::replaced::{Replaced, hold};
 use super::tables::{FEWEST, ItemTables};
-use super::{EXTENSION, ItemsError, MOST_ITEMS, Shard, count, fetch};
+use super::{EXTENSION, ItemsError, MOST_ITEMS, Shard, Stop, count, fetch};
 use crate::model::{Model, RowId};
 
 /// How an index is made.
@@ -71,7 +71,8 @@ impl Default for Options {
 impl ItemIndex {
     /// The index of `model`, whose version lies in `version`: the file in `directory` where it is there already, and otherwise made
     /// from the parts. An index that is there is ready at once; making one takes a pass over the items, and to choose its
-    /// parameters a few hundred more over their codes. It computes on the calling thread and rayon's.
+    /// parameters a few hundred more over their codes. It computes on the calling thread and rayon's, until `stop` is asked: then it
+    /// gives up and leaves no file, as when the future is dropped.
     ///
     /// # Errors
     /// [`ItemsError`] names the part or file, and the remedy.
@@ -81,6 +82,7 @@ impl ItemIndex {
         model: &Model,
         directory: &LocalPath,
         options: Options,
+        stop: &Stop,
     ) -> Result<Self, ItemsError> {
         let items = model.items.as_ref().ok_or_else(|| ItemsError::None { version: model.version.clone() })?;
         let parts = items.held_by(options.shard);
@@ -101,7 +103,8 @@ impl ItemIndex {
         } else {
             count::count(store, version, &parts, model.n_clusters()).await?
         };
-        let mut draft = Draft::new(model, (items.digest(), sizes.into_iter()), options, directory)?;
+        stop.check()?;
+        let mut draft = Draft::new(model, (items.digest(), sizes.into_iter()), options, (directory, stop))?;
         fetch::all(store.as_ref(), version, &parts, model.dimension(), directory, |path, rows| draft.take(path, rows))
             .await?;
         draft.finish(&file)?;

@@ -26,6 +26,7 @@ mod file;
 mod index;
 mod replaced;
 mod shard;
+mod stop;
 mod tables;
 mod write;
 
@@ -38,6 +39,7 @@ pub use error::ItemsError;
 pub use index::{ItemIndex, Options};
 pub use replaced::Replaced;
 pub use shard::{MOST_SHARDS, Shard, ShardError};
+pub use stop::Stop;
 pub use tables::{ItemTables, TablesSearcher};
 pub use write::PartWriter;
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::column::Column;
 use super::file::Allotter;
+use super::stop::{Stop, Stoppable};
 use memmap2::Mmap;
 
 /// Most tables that are built, and most buckets that a query tries.
@@ -85,14 +86,14 @@ pub struct TablesSearcher {
 ///
 /// Of a cosine model near means a small angle, which planes through the origin tell; of sets, many members in common, which the
 /// smallest hashes tell; otherwise a small distance, which cells tell. `distance` is how far apart near rows typically are.
-/// Where the recall is out of reach, what comes nearest is built.
+/// Where the recall is out of reach, what comes nearest is built. Once it is asked to stop, what is built is worth nothing.
 pub(super) fn build(
     file: &File,
     room: &mut Allotter,
-    rows: &[f32],
-    dimension: usize,
+    (rows, dimension): (&[f32], usize),
     metric: Metric,
     (recall, distance, seed): (f64, f64, u64),
+    stop: &Stop,
 ) -> std::io::Result<TablesInfo> {
     let n = rows.len() / dimension;
     let sample = sample(rows, dimension);
@@ -106,28 +107,39 @@ pub(super) fn build(
     };
     match metric {
         Metric::Cosine => {
-            let families = sign_families(dimension, n, MOST_TABLES, seed);
+            let families = stoppable(sign_families(dimension, n, MOST_TABLES, seed), stop);
             let (family, effort, recall) = chosen(&families, &sample, metric, goal, seed);
-            let hashing = Hashing::Sign { bits: families[family].0.bits() };
-            let family = SignFamily::new(dimension, effort.tables, families[family].0.bits(), seed);
-            store(file, room, &Tables::of_vectors(&family, rows), hashing, effort, (recall, seed))
+            let hashing = Hashing::Sign { bits: families[family].0.0.bits() };
+            let family = SignFamily::new(dimension, effort.tables, families[family].0.0.bits(), seed);
+            store(file, room, &Tables::of_vectors(&Stoppable(family, stop), rows), hashing, effort, (recall, seed))
         }
         Metric::Jaccard => {
-            let families = set_families(dimension, MOST_TABLES, seed);
+            let families = stoppable(set_families(dimension, MOST_TABLES, seed), stop);
             let (family, effort, recall) = chosen(&families, &sample, metric, goal, seed);
-            let hashes = families[family].0.hashes();
+            let hashes = families[family].0.0.hashes();
             let family = SetFamily::new(dimension, effort.tables, hashes, seed);
-            store(file, room, &Tables::of_vectors(&family, rows), Hashing::MinHash { hashes }, effort, (recall, seed))
+            store(
+                file,
+                room,
+                &Tables::of_vectors(&Stoppable(family, stop), rows),
+                Hashing::MinHash { hashes },
+                effort,
+                (recall, seed),
+            )
         }
         Metric::Euclidean => {
-            let families = stable_families(dimension, distance, MOST_TABLES, seed);
+            let families = stoppable(stable_families(dimension, distance, MOST_TABLES, seed), stop);
             let (family, effort, recall) = chosen(&families, &sample, metric, goal, seed);
-            let (hashes, width) = (families[family].0.hashes(), families[family].0.width());
+            let (hashes, width) = (families[family].0.0.hashes(), families[family].0.0.width());
             let family = StableFamily::new(dimension, effort.tables, hashes, width, seed);
             let hashing = Hashing::Stable { hashes, width };
-            store(file, room, &Tables::of_vectors(&family, rows), hashing, effort, (recall, seed))
+            store(file, room, &Tables::of_vectors(&Stoppable(family, stop), rows), hashing, effort, (recall, seed))
         }
     }
+}
+
+fn stoppable<F>(families: Vec<(F, usize)>, stop: &Stop) -> Vec<(Stoppable<'_, F>, usize)> {
+    families.into_iter().map(|(family, hashes)| (Stoppable(family, stop), hashes)).collect()
 }
 
 /// Rows spread evenly over all, which lie in order of their clusters.

@@ -7,10 +7,12 @@
 //! Replicas may share answers through Redis (or what speaks its protocol). It is asked after the own memory, never waited for
 //! longer than a few milliseconds, and left alone while it does not answer: without it there are fewer hits, and nothing else.
 
+mod connect;
 mod key;
 mod shared;
 mod stored;
 
+pub use connect::TlsSettings;
 pub(crate) use key::Key;
 use shared::Shared;
 pub use shared::SharedSettings;

@@ -1,16 +1,14 @@
 //! Answers that replicas share through a server that speaks Redis' protocol.
 
+use super::connect::{TlsSettings, connect};
 use super::key::Key;
 use super::{Answer, stored};
 use crate::metrics::Metrics;
+use redis::RedisError;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisError, RedisResult};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
-
-/// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(2);
 
 /// First pause before another attempt to connect, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -25,6 +23,8 @@ pub struct SharedSettings {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// How the connection is encrypted; not at all when unset.
+    pub tls: Option<TlsSettings>,
     /// User to log in as; the default user when unset.
     pub username: Option<String>,
     /// Password to log in with.
@@ -48,7 +48,8 @@ pub(super) struct Shared {
 impl std::fmt::Debug for SharedSettings {
     /// Without what is secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
     }
 }
 
@@ -67,7 +68,7 @@ impl Shared {
         tokio::spawn(async move {
             let mut pause = PAUSES.0;
             while let Some(shared) = held.upgrade() {
-                match shared.connect().await {
+                match connect(&shared.settings).await {
                     Ok(connection) => {
                         tracing::info!(server = ?shared.settings, "sharing answers");
                         pause = PAUSES.0;
@@ -84,22 +85,6 @@ impl Shared {
             }
         });
         shared
-    }
-
-    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        let SharedSettings { host, port, username, password, timeout } = &self.settings;
-        let info = ConnectionAddr::Tcp(host.clone(), *port).into_connection_info()?;
-        let mut login = redis::RedisConnectionInfo::default();
-        if let Some(username) = username {
-            login = login.set_username(username);
-        }
-        if let Some(password) = password {
-            login = login.set_password(password);
-        }
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(*timeout));
-        let client = Client::open(info.set_redis_settings(login))?;
-        client.get_multiplexed_async_connection_with_config(&config).await
     }
 
     /// An answer that some replica has shared.

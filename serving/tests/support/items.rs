@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array};
 use coterie_algorithms::kmeans::assign;
 use coterie_model::Model;
-use coterie_model::items::{ItemIndex, Items, Options, PartWriter, part_name};
+use coterie_model::items::{ItemIndex, Items, Options, PartWriter, Stop, part_name};
 use coterie_serving::query::Served;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -55,7 +55,9 @@ impl Stored {
     pub(crate) async fn served(&self, options: Options) -> Served {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn ObjectStore> = Arc::<InMemory>::clone(&self.store);
-        let index = ItemIndex::open(&store, &version(), &self.model, directory.path(), options).await.unwrap();
+        let index = ItemIndex::open(&store, &version(), &self.model, directory.path(), options, &Stop::default())
+            .await
+            .unwrap();
         // What is mapped stays readable without its name.
         Served::new(Arc::new(self.model.clone())).with_items(index)
     }

@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use crate::error::RunError;
 
 /// Layout of a checkpoint's bytes; another one is not read.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// What is known of a checkpoint without its machine, whose layout may differ between versions of this program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use coterie_crds::{
-    resolved::{Algorithm, Init, Output},
+    resolved::{Algorithm, Init, InvalidRows, Output},
     run::{CoordinatorAddress, RunConfig},
 };
 use coterie_data::{
@@ -49,7 +49,7 @@ use crate::{
     publish::{self, Provenance, places::Places, summary::Summary},
     session::Limits,
     tls,
-    training::{Outcome, TrainingMachine},
+    training::{Outcome, TrainingMachine, fitting::Fitting},
 };
 
 /// Times a split may fail for a passing reason within a step.
@@ -59,13 +59,14 @@ const LAST_SAVE: Duration = Duration::from_secs(2);
 /// Longest wait for workers to hear that the run is over.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Runs the coordinator of a run to its end. `leave_word` is told how it ended before the traces of the run are removed.
+/// Runs the coordinator of a run, whose workers may use `memory` bytes each, to its end. `leave_word` is told how it ended before the traces of the run are removed.
 /// `shutdown` ends it early; the checkpoint then lets a successor go on.
 ///
 /// # Errors
 /// Why there is no model. Nothing is published in that case.
 pub async fn run(
     config: &RunConfig,
+    memory: u64,
     leave_word: impl FnOnce(&Result<Summary, RunError>) -> Result<(), RunError>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
@@ -73,7 +74,7 @@ pub async fn run(
     let (mut held, published) = Held::find(&place).await?;
     let result = match published {
         Some(summary) => Ok(summary),
-        None => train(&place, &mut held, shutdown).await,
+        None => train(&place, memory, &mut held, shutdown).await,
     };
     leave_word(&result)?;
     if let Some(service) = held.service.take() {
@@ -141,7 +142,12 @@ impl Held {
 }
 
 /// Plans the input and goes through all steps to the published model.
-async fn train(place: &Place<'_>, held: &mut Held, shutdown: impl Future<Output = ()>) -> Result<Summary, RunError> {
+async fn train(
+    place: &Place<'_>,
+    memory: u64,
+    held: &mut Held,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Summary, RunError> {
     let &Place { config, ref location, .. } = place;
     let job = &config.job;
     let plan = Arc::new(coterie_data::plan::plan(&job.source).await?);
@@ -151,6 +157,10 @@ async fn train(place: &Place<'_>, held: &mut Held, shutdown: impl Future<Output 
         dimension = plan.dimension,
         "input planned"
     );
+    if let (Some(rows), InvalidRows::Fail) = (plan.rows, job.source.invalid_rows) {
+        // Known before anything is read; where rows may be dropped, or the format does not tell, they are counted first.
+        Fitting::check_rows(job, rows)?;
+    }
     let reservation = match held.reservation.take() {
         Some(reservation) => reservation,
         None => Reservation::make(location, &config.run, config.version.as_deref()).await?,
@@ -178,7 +188,7 @@ async fn train(place: &Place<'_>, held: &mut Held, shutdown: impl Future<Output 
                 },
                 Algorithm::Lsh(_) => None,
             };
-            TrainingMachine::new(job.clone(), plan.splits.len() as u32, plan.dimension, initial)
+            TrainingMachine::new(job.clone(), (plan.splits.len() as u32, plan.dimension), initial, memory)
         }
     };
 

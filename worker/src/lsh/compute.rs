@@ -5,8 +5,9 @@ use std::ops::Range;
 use coterie_algorithms::{
     fixed::Scale,
     kmeans,
-    lsh::{BucketPartial, Deal},
+    lsh::{Collector, Deal},
 };
+use rayon::prelude::*;
 
 use super::{
     hashing::{Hashing, Rows, Table},
@@ -17,6 +18,7 @@ use crate::{
     shard::store::SplitStore,
     training::{
         Context,
+        compute::reduce,
         labels::{Given, stretches},
     },
 };
@@ -43,28 +45,24 @@ fn buckets(
     let dimension = context.pipeline.output_dimension();
     let tables = deal.table(parts.start)..deal.table(parts.end.saturating_sub(1)) + 1;
     let tables: Vec<(u32, Table)> = tables.map(|table| (table, hashing.table(dimension, table))).collect();
-    let make = || (vec![Vec::new(); parts.len()], Vec::new());
-    let dealt = store.pass(splits, make, |(dealt, keys), item, buffers| {
+    let make = || (Collector::new(parts.len()), Vec::new());
+    let collected = store.pass(splits, make, |(collector, keys), item, buffers| {
         let first = SplitStore::offset(context, item.split) + item.chunk.first;
         let rows = Rows::new(item.chunk.values(&mut buffers.rows)?, dimension);
         for (table, hashes) in &tables {
             hashes.keys(&rows, keys);
             // The machine refuses more rows than fit.
-            for (row, key) in (first as u32..).zip(&*keys) {
+            for ((row, values), key) in (first as u32..).zip(rows.iter()).zip(&*keys) {
                 let part = deal.part(*table, *key);
-                if parts.contains(&part) {
-                    dealt[(part - parts.start) as usize].push((*key, row));
+                if parts.contains(&part) && hashing.has_keys(values) {
+                    collector.push((part - parts.start) as usize, *key, row);
                 }
             }
         }
         Ok(())
     })?;
-    let mut threads = dealt.into_iter().map(|(dealt, _)| dealt);
-    let mut all: Vec<Vec<(u64, u32)>> = threads.next().unwrap_or_default();
-    for dealt in threads {
-        all.iter_mut().zip(dealt).for_each(|(part, more)| part.extend(more));
-    }
-    Ok(Partial::Buckets(store.install(|| BucketPartial::of(all))))
+    let finished = collected.into_par_iter().map(|(collector, _)| Partial::Buckets(collector.finish()));
+    reduce(store.install(|| finished.collect()))
 }
 
 fn sums(

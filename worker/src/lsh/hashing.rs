@@ -55,6 +55,11 @@ impl<'a> Rows<'a> {
         self.values.len() / self.dimension
     }
 
+    /// The rows, one by one.
+    pub fn iter(&self) -> impl Iterator<Item = &'a [f32]> {
+        self.values.chunks_exact(self.dimension)
+    }
+
     fn members(&self) -> &Members {
         self.members.get_or_init(|| Members::of(self.values, self.dimension))
     }
@@ -65,6 +70,14 @@ impl Hashing {
     #[must_use]
     pub fn new(params: &Lsh, metric: Metric, seed: u64) -> Self {
         Self { metric, width: params.width, hashes: params.hashes, seed }
+    }
+
+    /// Whether a row is in buckets at all. A row of zeros has no direction: its cosine distance to every row is 1, to another one
+    /// of zeros too, so it shares buckets with none. It lies on every plane, and would otherwise be in the one bucket of each table that is
+    /// on the same side of all of them, and hang rows together there that have nothing in common.
+    #[must_use]
+    pub fn has_keys(&self, row: &[f32]) -> bool {
+        self.metric != Metric::Cosine || row.iter().any(|value| *value != 0.0)
     }
 
     /// A table over rows of `dimension` columns. Each has a seed of its own, so that it can be made without those before it.
@@ -108,6 +121,16 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_of_zeros_have_no_direction_and_thus_no_keys() {
+        let hashing = |metric, width| Hashing { metric, width, hashes: 3, seed: 7 };
+        let cosine = hashing(Metric::Cosine, None);
+        assert!(!cosine.has_keys(&[0.0, -0.0]) && cosine.has_keys(&[0.0, -1e-30]));
+        // A point and a set like any other.
+        assert!(hashing(Metric::Euclidean, Some(1.0)).has_keys(&[0.0, 0.0]));
+        assert!(hashing(Metric::Jaccard, None).has_keys(&[0.0, 0.0]));
+    }
 
     #[test]
     fn sets_share_keys_when_they_are_equal_and_hardly_when_they_are_not() {

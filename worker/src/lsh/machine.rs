@@ -25,13 +25,15 @@ use crate::{
     },
 };
 
-/// Most rows. Even if all of them share one bucket, which takes 8 bytes per row in a message, a message is of half the size that
-/// is allowed.
+/// Most rows. Their labels, up to 5 bytes per row in a message, then take a third of the size that is allowed.
 const MOST_ROWS: u64 = 1 << 26;
 /// Rows of a table per part: some 60 kB as they are sent, so that a gigabit link is done with one within a millisecond.
 const PART_ROWS: u64 = 4096;
-/// Rows times tables that a step looks at, per worker and at most; each takes 16 bytes and once more that while it is merged.
-const WORKER_KEYS: u64 = 1 << 22;
+/// Rows times tables that a step looks at per worker, of which each takes 16 bytes and once more that while it is merged: an eighth of
+/// a worker's memory, within these bounds.
+const WORKER_KEYS: Range<u64> = 1 << 16..1 << 22;
+const MEMORY_PER_KEY: u64 = 8 * 32;
+/// Rows times tables that a step looks at, at most.
 const MOST_KEYS: u64 = 1 << 24;
 /// Bytes that a row takes in the answer, per table.
 const KEY_BYTES: u64 = 14;
@@ -56,35 +58,47 @@ enum Stage {
     Done,
 }
 
+/// Whether so many rows can be clustered.
+///
+/// # Errors
+/// When there are too many.
+pub fn check_rows(job: &ResolvedJob, rows: u64) -> Result<(), RunError> {
+    if rows <= MOST_ROWS {
+        return Ok(());
+    }
+    Err(RunError::data(format!(
+        "{}: {rows} rows, but spec.algorithm.lsh takes at most {MOST_ROWS}; cluster a sample of them and let serving assign the \
+         others, or use kMeans",
+        job.source.uri
+    )))
+}
+
 /// The state between the prepared rows and the clusters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LshMachine {
     params: Lsh,
     deal: Deal,
+    /// Rows times tables that a step looks at, per worker.
+    worker_keys: u64,
     /// Parts that a step looks at.
     parts: u32,
     stage: Stage,
 }
 
 impl LshMachine {
-    /// Not begun.
+    /// Not begun, with workers that may use `memory` bytes each.
     #[must_use]
-    pub fn new(params: Lsh) -> Self {
+    pub fn new(params: Lsh, memory: u64) -> Self {
         let deal = Deal { tables: params.tables, bits: 0 };
-        Self { params, deal, parts: 1, stage: Stage::Wait }
+        let worker_keys = (memory / MEMORY_PER_KEY).clamp(WORKER_KEYS.start, WORKER_KEYS.end);
+        Self { params, deal, worker_keys, parts: 1, stage: Stage::Wait }
     }
 
-    /// The rows are prepared.
+    /// The rows are prepared; they are no more than [`check_rows`] allows.
     ///
     /// # Errors
-    /// When there are too many, or the cells are too narrow for them.
+    /// When the cells are too narrow for them.
     pub fn begin(&mut self, job: &ResolvedJob, rows: &Preparation) -> Result<(), RunError> {
-        if rows.rows > MOST_ROWS {
-            return Err(RunError::data(format!(
-                "{}: {} rows, but spec.algorithm.lsh takes at most {MOST_ROWS}; cluster a sample of them, or use kMeans",
-                job.source.uri, rows.rows
-            )));
-        }
         if let Some(width) = self.params.width {
             let reach = rows.max_abs.iter().map(|most| f64::from(*most).powi(2)).sum::<f64>().sqrt();
             if reach > width * MOST_CELLS {
@@ -97,7 +111,7 @@ impl LshMachine {
             }
         }
         let bits = (rows.rows / PART_ROWS).checked_ilog2().map_or(0, |bits| bits + 1);
-        let keys = (u64::from(job.workers) * WORKER_KEYS).min(MOST_KEYS);
+        let keys = (u64::from(job.workers) * self.worker_keys).min(MOST_KEYS);
         self.deal.bits = bits;
         self.parts = (keys / (rows.rows >> bits).max(1)).clamp(1, u64::from(self.deal.parts())) as u32;
         self.stage = Stage::Buckets { next: 0, components: Components::new(rows.rows as usize) };
@@ -144,7 +158,7 @@ impl LshMachine {
             (Stage::Buckets { next, mut components }, Partial::Buckets(buckets))
                 if buckets.len() == self.range(next).len() =>
             {
-                buckets.connect(&mut components).map_err(|_row| unexpected())?;
+                buckets.connect(&mut components).map_err(|_| unexpected())?;
                 let next = self.range(next).end;
                 self.stage = if next < self.deal.parts() {
                     Stage::Buckets { next, components }
@@ -225,7 +239,7 @@ impl LshMachine {
 mod tests {
     use std::collections::HashMap;
 
-    use coterie_algorithms::lsh::{BucketPartial, NOISE};
+    use coterie_algorithms::lsh::{BucketPartial, Collector, NOISE};
     use coterie_crds::resolved::{Algorithm, Metric};
 
     use super::*;
@@ -235,6 +249,9 @@ mod tests {
         shard::store::tests::store,
         training::tests,
     };
+
+    /// Of each worker.
+    const MEMORY: u64 = 1 << 30;
 
     fn job(params: &Lsh) -> ResolvedJob {
         let metric = if params.width.is_some() { Metric::Euclidean } else { Metric::Cosine };
@@ -249,13 +266,14 @@ mod tests {
     fn connected(params: &Lsh, count: u64, groups: &[&[u32]]) -> Result<LshMachine, RunError> {
         let job = job(params);
         let rows = tests::prepared(&job, count, 3, 1.0);
-        let mut machine = LshMachine::new(params.clone());
+        let mut machine = LshMachine::new(params.clone(), MEMORY);
         machine.begin(&job, &rows)?;
         while let Some(Step::Buckets { parts, .. }) = machine.step(&job, &rows) {
-            let mut keys = vec![Vec::new(); parts.len()];
-            let rows_of = |(key, group): (u64, &&[u32])| group.iter().map(|row| (key, *row)).collect::<Vec<_>>();
-            keys[0] = (0..).zip(groups).flat_map(rows_of).collect();
-            machine.advance(Partial::Buckets(BucketPartial::of(keys)), &job, &rows)?;
+            let mut collector = Collector::new(parts.len());
+            for (key, group) in (0..).zip(groups) {
+                group.iter().for_each(|row| collector.push(0, key, *row));
+            }
+            machine.advance(Partial::Buckets(collector.finish()), &job, &rows)?;
         }
         Ok(machine)
     }
@@ -302,7 +320,7 @@ mod tests {
             let job = job(&params);
             let rows = tests::prepared(&job, 100, 3, 300.0);
             store.prepare(&[0], &rows.pipeline).await.unwrap();
-            let mut machine = LshMachine::new(params.clone());
+            let mut machine = LshMachine::new(params.clone(), MEMORY);
             machine.begin(&job, &rows).unwrap();
             (machine.deal.bits, machine.parts) = (bits, parts);
             let mut found = None;
@@ -352,33 +370,33 @@ mod tests {
 
     #[test]
     fn what_cannot_be_hashed_is_refused_before_it_is() {
-        let begin = |count: u64, width: f64| {
-            let (job, mut machine) = (job(&params(width)), LshMachine::new(params(width)));
+        let begin = |count: u64, width: f64, memory: u64| {
+            let (job, mut machine) = (job(&params(width)), LshMachine::new(params(width), memory));
             machine.begin(&job, &tests::prepared(&job, count, 3, 1000.0)).map(|()| machine)
         };
-        let error = begin(MOST_ROWS + 1, 1.0).unwrap_err();
-        assert!(error.message.contains("67108865 rows, but spec.algorithm.lsh takes at most 67108864"), "{error}");
-        let error = begin(10, 1e-9).unwrap_err();
+        let error = begin(10, 1e-9, MEMORY).unwrap_err();
         assert_eq!(error.exit_code, 64);
         assert!(error.message.contains("spec.algorithm.lsh.width is 0.000000001"), "{error}");
         // Many rows: as many parts as it takes, in steps of bounded size.
-        let machine = begin(1 << 22, 1.0).unwrap();
-        assert_eq!(machine.deal, Deal { tables: 3, bits: 11 });
-        assert_eq!(u64::from(machine.parts) * (1 << 11), WORKER_KEYS);
-        assert_eq!(begin(10, 1.0).unwrap().parts, 3);
+        for (memory, keys) in [(MEMORY, 1 << 22), (256 << 20, 1 << 20), (1 << 20, 1 << 16), (1 << 40, 1 << 22)] {
+            let machine = begin(1 << 22, 1.0, memory).unwrap();
+            assert_eq!(machine.deal, Deal { tables: 3, bits: 11 });
+            assert_eq!(u64::from(machine.parts) * (1 << 11), keys, "{memory} bytes");
+        }
+        assert_eq!(begin(10, 1.0, MEMORY).unwrap().parts, 3);
     }
 
     #[test]
     fn strange_partials_leave_the_machine_where_it_was() {
         let job = job(&params(1.0));
         let rows = tests::prepared(&job, 9, 3, 1.0);
-        let mut machine = LshMachine::new(params(1.0));
+        let mut machine = LshMachine::new(params(1.0), MEMORY);
         machine.begin(&job, &rows).unwrap();
         for strange in [Partial::Buckets(BucketPartial::default()), Partial::Sums(kmeans::Partial::new(1, 3))] {
             assert!(machine.advance(strange, &job, &rows).unwrap_err().is_transient());
             assert!(matches!(machine.stage, Stage::Buckets { next: 0, .. }));
         }
-        let buckets = || Partial::Buckets(BucketPartial::of(vec![Vec::new(); 3]));
+        let buckets = || Partial::Buckets(Collector::new(3).finish());
         let sums = || Partial::Sums(kmeans::Partial::new(1, 3));
         assert!(buckets().merge(Partial::Buckets(BucketPartial::default())).is_err());
         assert!(buckets().merge(sums()).is_err());

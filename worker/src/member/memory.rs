@@ -2,7 +2,7 @@
 
 use coterie_crds::resolved::{Algorithm, FeatureStep, ResolvedJob, Sets};
 
-use crate::training::evaluation::sample_rows;
+use crate::training::sampling::sample_rows;
 
 /// Least memory for a coordinator.
 const LEAST: u64 = 64 << 20;

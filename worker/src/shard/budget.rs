@@ -8,7 +8,8 @@ const OVERHEAD: u64 = 32 << 20;
 const LEAST: u64 = 16 << 20;
 
 /// Bytes of rows to keep in memory under a limit on the whole process: half of it less the process's own needs. The other
-/// half is for decoders at work, for partial sums of each thread, and for what the allocator keeps back.
+/// half is for decoders at work, for partial sums of each thread, for what is sampled in a step (16 MiB, all threads together), and
+/// for what the allocator keeps back.
 #[must_use]
 pub fn for_rows(limit: u64) -> u64 {
     (limit / 2).saturating_sub(OVERHEAD).max(LEAST)

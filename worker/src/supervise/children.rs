@@ -163,8 +163,9 @@ impl Children {
         let mut command = Command::new(&recipe.executable);
         command.arg("worker").arg("--run-config").arg(&recipe.run_config).arg("--leashed");
         command.arg("--outcome").arg(self.word_path(role)).arg(format!("--role={}", role.kind()));
+        command.arg("--memory").arg(recipe.memory.to_string());
         if let Role::Worker(name) = role {
-            command.arg("--name").arg(name).arg("--memory").arg(recipe.memory.to_string());
+            command.arg("--name").arg(name);
             if let Some(threads) = recipe.threads {
                 command.arg("--threads").arg(threads.to_string());
             }

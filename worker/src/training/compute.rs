@@ -1,11 +1,18 @@
 //! A worker's share of a step: from the splits it holds to one merged partial.
 
-use coterie_algorithms::{distinct::Distinct, features::Moments, kmeans::Centroids, score::Contingency};
+use coterie_algorithms::{
+    distinct::Distinct,
+    features::Moments,
+    kmeans::{Centroids, init::Sample},
+    lsh::NOISE,
+    score::Contingency,
+};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::{
     evaluation::{Evaluation, Measures},
     labels::{Labels, stretches},
+    sampling::{self, Draw},
     step::{Context, Measured, Partial, Prepared, Published, Scanned, Step, Wanted, lower, raise},
 };
 use crate::{
@@ -35,7 +42,7 @@ pub async fn compute(
         }
         Step::KMeans(step) => Some(step.context()),
         Step::Lsh(step) => Some(step.context()),
-        Step::Evaluate { context, .. } => Some(context),
+        Step::Evaluate { context, .. } | Step::Sample { context, .. } => Some(context),
     };
     match context {
         None => store.load(splits).await?,
@@ -72,10 +79,14 @@ fn pass(step: &Step, splits: &[u32], store: &mut SplitStore, lloyd: &mut Lloyd) 
         Step::Prepare { context, distinct } => prepare(splits, store, context, *distinct),
         Step::KMeans(step) => kmeans::compute::pass(step, splits, store, lloyd).map(Partial::KMeans),
         Step::Lsh(step) => lsh::compute::pass(step, splits, store).map(Partial::Lsh),
-        Step::Evaluate { context, scale, centroids, labels, metric, seed, sample } => {
+        Step::Evaluate { context, scale, centroids, labels, metric, seed, sample, draw } => {
             let centroids = Centroids::new(context.pipeline.output_dimension(), centroids.clone());
-            let measures = Measures { centroids: &centroids, scale, metric: *metric, seed: *seed };
+            let measures = Measures { centroids: &centroids, scale, metric: *metric, seed: *seed, draw: *draw };
             evaluate(splits, store, context, &measures, labels, *sample)
+        }
+        Step::Sample { context, centroids, labels, seed, sample, draw } => {
+            let centroids = Centroids::new(context.pipeline.output_dimension(), centroids.clone());
+            sampled(splits, store, context, (&centroids, labels), (*seed, *draw), *sample)
         }
         Step::Publish { .. } => {
             Err(RunError::transient("publishing reads the source and makes no pass over kept rows"))
@@ -151,6 +162,40 @@ fn evaluate(
             let rows = &rows[stretch.start * dimension..stretch.end * dimension];
             let labels = &buffers.labels[stretch];
             evaluation.add_rows(measures, first, rows, labels, &mut buffers.values);
+        }
+        Ok(())
+    })?)
+}
+
+fn sampled(
+    splits: &[u32],
+    store: &mut SplitStore,
+    context: &Context,
+    (centroids, labels): (&Centroids, &Labels),
+    (seed, draw): (u64, Draw),
+    rows: usize,
+) -> Result<Partial, RunError> {
+    let dimension = centroids.dimension();
+    let make = || Partial::Sampled(Sample::new(rows, dimension + 1));
+    reduce(store.pass(splits, make, |partial, item, buffers| {
+        let Partial::Sampled(sample) = partial else { return Ok(()) };
+        let first = SplitStore::offset(context, item.split) + item.chunk.first;
+        let keys = (0..item.chunk.rows).filter_map(|at| Some((at, draw.key(seed, first + at as u64)?)));
+        let met: Vec<(usize, u64)> = keys.collect();
+        if met.is_empty() {
+            // Most chunks need not be read.
+            return Ok(());
+        }
+        let rows = item.chunk.values(&mut buffers.rows)?;
+        for (at, key) in met {
+            let ordinal = first + at as u64;
+            let row = &rows[at * dimension..][..dimension];
+            labels.of(centroids, ordinal, row, &mut buffers.labels)?;
+            if let &[label] = &buffers.labels[..]
+                && label != NOISE
+            {
+                sampling::offer(sample, (key, ordinal), row, label, &mut buffers.values);
+            }
         }
         Ok(())
     })?)

@@ -5,25 +5,16 @@ use coterie_algorithms::{
     kmeans::{self, Centroids, init::Sample},
     metric::Metric,
     quantiles::Quantiles,
-    random::{Purpose, hash},
 };
 use serde::{Deserialize, Serialize};
+
+use super::sampling::{self, Draw};
 
 /// Rows named as examples of a cluster.
 pub const EXEMPLARS: usize = 3;
 
 /// Most clusters whose distances are counted by size: some hundred bytes each, sent to the coordinator.
 const SPREADS: usize = 1 << 16;
-
-/// Most bytes of sampled rows.
-const SAMPLED: usize = 256 << 20;
-
-/// Rows of the sample where `asked` are asked for: no more than there is room for. Depends on nothing else, so that the same
-/// rows are sampled however the run goes.
-#[must_use]
-pub fn sample_rows(asked: usize, dimension: usize) -> usize {
-    asked.min((SAMPLED / size_of::<f32>() / dimension.max(1)).max(1))
-}
 
 /// Statistics of one cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,6 +42,8 @@ pub struct Measures<'a> {
     pub metric: Metric,
     /// Seed of the run.
     pub seed: u64,
+    /// The rows that may be sampled now; `None`: none.
+    pub draw: Option<Draw>,
 }
 
 /// What [`super::Step::Evaluate`] collects.
@@ -84,7 +77,7 @@ impl Evaluation {
         labels: &[u32],
         buffer: &mut Vec<f32>,
     ) {
-        let Measures { centroids, scale, metric, seed } = *measures;
+        let Measures { centroids, scale, metric, seed, draw } = *measures;
         self.sums.add_rows_only(scale, rows, labels);
         let dimension = centroids.dimension();
         let spreads = centroids.len() <= SPREADS;
@@ -100,13 +93,8 @@ impl Evaluation {
                 tally.spread.add(distance);
             }
             tally.offer(distance2, ordinal);
-            let key = hash(seed, Purpose::Evaluation, 0, ordinal);
-            if self.sample.admits(key, ordinal) {
-                buffer.clear();
-                buffer.extend_from_slice(row);
-                // Labels are far below 2^24 in a sample that is scored, and restored from the bits in any case.
-                buffer.push(f32::from_bits(label));
-                self.sample.offer(key, ordinal, buffer);
+            if let Some(key) = draw.and_then(|draw| draw.key(seed, ordinal)) {
+                sampling::offer(&mut self.sample, (key, ordinal), row, label, buffer);
             }
         }
     }
@@ -155,18 +143,5 @@ impl ClusterTally {
         let at = self.exemplars.partition_point(|have| *have < key);
         self.exemplars.insert(at, key);
         self.exemplars.truncate(EXEMPLARS);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn samples_of_wide_rows_are_bounded_by_their_bytes() {
-        assert_eq!(sample_rows(20_000, 3_000), 20_000);
-        assert_eq!(sample_rows(20_000, 65_536), 1024);
-        assert_eq!(sample_rows(1_000, 65_536), 1_000);
-        assert_eq!((sample_rows(0, 65_536), sample_rows(5, usize::MAX)), (0, 1));
     }
 }

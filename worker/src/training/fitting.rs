@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::RunError,
     kmeans::{self, KMeansMachine},
-    lsh::LshMachine,
+    lsh::{self, LshMachine},
     machine::Position,
 };
 
@@ -50,12 +50,13 @@ pub enum Fitting {
 }
 
 impl Fitting {
-    /// The algorithm of a job. `initial` are the centroids of a warm start, in the source's columns.
+    /// The algorithm of a job. `initial` are the centroids of a warm start, in the source's columns; the workers may use `memory`
+    /// bytes each.
     #[must_use]
-    pub fn new(job: &ResolvedJob, initial: Option<Vec<f32>>) -> Self {
+    pub fn new(job: &ResolvedJob, initial: Option<Vec<f32>>, memory: u64) -> Self {
         match &job.algorithm {
             Algorithm::KMeans(params) => Self::KMeans(Box::new(KMeansMachine::new(params.clone(), initial))),
-            Algorithm::Lsh(params) => Self::Lsh(Box::new(LshMachine::new(params.clone()))),
+            Algorithm::Lsh(params) => Self::Lsh(Box::new(LshMachine::new(params.clone(), memory))),
         }
     }
 
@@ -65,6 +66,17 @@ impl Fitting {
         match &job.algorithm {
             Algorithm::KMeans(params) => params.clusters,
             Algorithm::Lsh(_) => 1,
+        }
+    }
+
+    /// Whether so many rows can be clustered; asked as soon as their number is known.
+    ///
+    /// # Errors
+    /// When there are too many for the algorithm.
+    pub fn check_rows(job: &ResolvedJob, rows: u64) -> Result<(), RunError> {
+        match &job.algorithm {
+            Algorithm::KMeans(_) => Ok(()),
+            Algorithm::Lsh(_) => lsh::machine::check_rows(job, rows),
         }
     }
 

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     algorithm_metric,
-    evaluation::{Evaluation, sample_rows},
+    evaluation::Evaluation,
     fitting::{Fit, Fitting, Found},
     preparation::Preparation,
+    sampling::{Draw, sample_rows},
     step::{Partial, Published, Step, Wanted},
     unexpected,
 };
@@ -53,6 +54,7 @@ enum Stage {
     Prepare,
     Fit,
     Evaluate,
+    Sample,
     Publish,
     Done,
 }
@@ -65,6 +67,8 @@ pub struct TrainingMachine {
     rows: Preparation,
     fitting: Fitting,
     found: Found,
+    /// The part of the sample that is taken now.
+    draw: Option<Draw>,
     evaluation: Option<Box<Evaluation>>,
     contingency: Option<Contingency>,
     items: Option<Items>,
@@ -72,14 +76,15 @@ pub struct TrainingMachine {
 
 impl TrainingMachine {
     /// A run over `splits` splits of rows with `dimension` columns. `initial` are the centroids of a warm start, in the
-    /// source's columns.
+    /// source's columns. The workers may use `memory` bytes each, which bounds what a step asks of them and changes no result.
     #[must_use]
-    pub fn new(job: ResolvedJob, splits: u32, dimension: usize, initial: Option<Vec<f32>>) -> Self {
+    pub fn new(job: ResolvedJob, (splits, dimension): (u32, usize), initial: Option<Vec<f32>>, memory: u64) -> Self {
         Self {
             stage: Stage::Prepare,
             rows: Preparation::new(splits, dimension, Fitting::most_distinct(&job)),
-            fitting: Fitting::new(&job, initial),
+            fitting: Fitting::new(&job, initial, memory),
             found: Found::default(),
+            draw: None,
             evaluation: None,
             contingency: None,
             items: None,
@@ -89,6 +94,7 @@ impl TrainingMachine {
 
     fn prepare(&mut self, merged: Partial) -> Result<(), RunError> {
         self.rows.advance(merged, &self.job)?;
+        Fitting::check_rows(&self.job, self.rows.rows)?;
         if self.rows.is_done() {
             self.fitting.begin(&self.job, &self.rows)?;
             self.stage = Stage::Fit;
@@ -99,6 +105,7 @@ impl TrainingMachine {
     fn fit(&mut self, merged: Partial) -> Result<(), RunError> {
         if let Some(found) = self.fitting.advance(merged, &self.job, &self.rows)? {
             self.found = found;
+            self.draw = self.next_draw(0);
             self.stage = Stage::Evaluate;
         }
         Ok(())
@@ -106,9 +113,31 @@ impl TrainingMachine {
 
     fn evaluated(&mut self, evaluation: Box<Evaluation>) -> Result<(), RunError> {
         self.found.fit.inertia = self.rows.scale()?.distance2(evaluation.inertia());
-        self.evaluation = Some(evaluation);
-        self.stage = if self.wanted().any() { Stage::Publish } else { Stage::Done };
+        self.sampled(evaluation);
         Ok(())
+    }
+
+    /// Statistics are there, and as much of the sample as was taken.
+    fn sampled(&mut self, evaluation: Box<Evaluation>) {
+        self.draw = self.draw.and_then(|_| self.next_draw(evaluation.sample.len()));
+        self.evaluation = Some(evaluation);
+        self.stage = match self.draw {
+            Some(_) => Stage::Sample,
+            None if self.wanted().any() => Stage::Publish,
+            None => Stage::Done,
+        };
+    }
+
+    /// Rows in the sample.
+    fn sample_rows(&self) -> usize {
+        sample_rows(self.job.evaluation.sample_size, self.rows.dimension())
+    }
+
+    /// What is to be drawn next when so many rows of the sample are there.
+    fn next_draw(&self, taken: usize) -> Option<Draw> {
+        let missing = self.sample_rows().saturating_sub(taken) as u64;
+        let population = self.rows.rows - self.found.noise.unwrap_or(0).min(self.rows.rows);
+        Draw::next(self.draw, missing, population, self.rows.dimension())
     }
 
     fn wanted(&self) -> Wanted {
@@ -146,7 +175,16 @@ impl Machine for TrainingMachine {
                 labels: labels(),
                 metric: algorithm_metric(self.job.metric),
                 seed: self.job.seed,
-                sample: sample_rows(self.job.evaluation.sample_size, self.rows.pipeline.output_dimension()),
+                sample: self.sample_rows(),
+                draw: self.draw,
+            }),
+            Stage::Sample => Some(Step::Sample {
+                context: context(),
+                centroids: centroids(),
+                labels: labels(),
+                seed: self.job.seed,
+                sample: self.sample_rows(),
+                draw: self.draw?,
             }),
             Stage::Publish => Some(Step::Publish {
                 context: context(),
@@ -163,6 +201,12 @@ impl Machine for TrainingMachine {
             (Stage::Prepare, merged) => self.prepare(merged),
             (Stage::Fit, merged) => self.fit(merged),
             (Stage::Evaluate, Partial::Evaluation(evaluation)) => self.evaluated(evaluation),
+            (Stage::Sample, Partial::Sampled(sample)) => {
+                let mut evaluation = self.evaluation.take().ok_or_else(unexpected)?;
+                evaluation.sample.merge(sample);
+                self.sampled(evaluation);
+                Ok(())
+            }
             (Stage::Publish, Partial::Published(published)) => {
                 let Published { contingency, parts } = published;
                 self.contingency = self.wanted().labels.then_some(contingency);
@@ -179,7 +223,7 @@ impl Machine for TrainingMachine {
         let stage = match self.stage {
             Stage::Prepare => self.rows.stage(),
             Stage::Fit => position.stage,
-            Stage::Evaluate => "Evaluate",
+            Stage::Evaluate | Stage::Sample => "Evaluate",
             Stage::Publish => "Publish",
             Stage::Done => "Done",
         };

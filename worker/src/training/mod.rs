@@ -4,7 +4,7 @@
 //! A run is a sequence of steps, each over all splits:
 //!
 //! ```text
-//! Scan -> (Moments per fitted feature) -> Moments -> Prepare -> those of the algorithm -> Evaluate -> [Publish]
+//! Scan -> (Moments per fitted feature) -> Moments -> Prepare -> those of the algorithm -> Evaluate -> Sample* -> [Publish]
 //! ```
 //!
 //! | module | concern |
@@ -13,6 +13,7 @@
 //! | [`fitting`] | the algorithm, which finds the clusters |
 //! | [`labels`] | which cluster each row belongs to |
 //! | [`evaluation`] | statistics of the clusters |
+//! | [`sampling`] | which rows are sampled for them, a bounded number at a time |
 
 pub mod compute;
 pub mod evaluation;
@@ -20,6 +21,7 @@ pub mod fitting;
 pub mod labels;
 pub mod machine;
 pub mod preparation;
+pub mod sampling;
 pub mod step;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -6,13 +6,14 @@ use coterie_algorithms::{
     distinct::Distinct,
     features::{Moments, Pipeline},
     fixed::Scale,
+    kmeans::init::Sample,
     metric::Metric,
     score::Contingency,
 };
 use coterie_model::items::Part;
 use serde::{Deserialize, Serialize};
 
-use super::{evaluation::Evaluation, labels::Labels};
+use super::{evaluation::Evaluation, labels::Labels, sampling::Draw};
 use crate::{error::RunError, kmeans, lsh, machine::Merge};
 
 /// What a worker needs to bring a split it has never seen to the state that the step works on.
@@ -67,8 +68,25 @@ pub enum Step {
         metric: Metric,
         /// Seed of the run.
         seed: u64,
-        /// Rows in the sample; see [`sample_rows`](super::evaluation::sample_rows).
+        /// Rows in the sample; see [`sample_rows`](super::sampling::sample_rows).
         sample: usize,
+        /// Those of them that are taken with the statistics.
+        draw: Option<Draw>,
+    },
+    /// More of the labelled sample, where rows are so wide that one step does not take all of it.
+    Sample {
+        /// See [`Context`].
+        context: Context,
+        /// k x d.
+        centroids: Vec<f32>,
+        /// Which cluster each row belongs to.
+        labels: Labels,
+        /// Seed of the run.
+        seed: u64,
+        /// Rows in the sample.
+        sample: usize,
+        /// Those of them that are taken now.
+        draw: Draw,
     },
     /// Read the source again for what was not kept: identifiers (written with the labels) and known classes (counted).
     Publish {
@@ -219,6 +237,8 @@ pub enum Partial {
     Lsh(lsh::Partial),
     /// To [`Step::Evaluate`].
     Evaluation(Box<Evaluation>),
+    /// To [`Step::Sample`]: the rows, each followed by its label as the last value.
+    Sampled(Sample),
     /// To [`Step::Publish`].
     Published(Published),
 }
@@ -232,6 +252,7 @@ impl Merge for Partial {
             (Self::KMeans(mine), Self::KMeans(theirs)) => mine.merge(theirs)?,
             (Self::Lsh(mine), Self::Lsh(theirs)) => mine.merge(theirs)?,
             (Self::Evaluation(mine), Self::Evaluation(theirs)) => mine.merge(*theirs),
+            (Self::Sampled(mine), Self::Sampled(theirs)) => mine.merge(theirs),
             (Self::Published(mine), Self::Published(theirs)) => mine.merge(theirs),
             _ => return Err(foreign()),
         }

@@ -1,8 +1,8 @@
 //! The replicas of the accepted model, and their configuration.
 
 use coterie_crds::ClusteringJob;
-use coterie_crds::run::{CacheConfig, RedisConfig, SERVE_CONFIG_KEY, ServeConfig, ShadowConfig};
-use coterie_crds::spec::{Cache, Redis, Serving};
+use coterie_crds::run::{CacheConfig, RedisConfig, RedisTlsConfig, SERVE_CONFIG_KEY, ServeConfig, ShadowConfig};
+use coterie_crds::spec::{Cache, Redis, RedisTls, Serving};
 use coterie_crds::status::ModelStatus;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 
@@ -105,9 +105,10 @@ fn cache_config(cache: &Cache) -> CacheConfig {
     CacheConfig {
         bytes: u64::from(memory_mebibytes.unsigned_abs()) << 20,
         time_to_live_seconds: u64::from(time_to_live_seconds.unsigned_abs()),
-        redis: redis.as_ref().map(|Redis { host, port, timeout_millis, credentials_secret_ref: _ }| RedisConfig {
+        redis: redis.as_ref().map(|Redis { host, port, tls, timeout_millis, credentials_secret_ref: _ }| RedisConfig {
             host: host.clone(),
             port: u16::try_from(*port).unwrap_or_default(),
+            tls: tls.as_ref().map(|RedisTls { ca_bundle }| RedisTlsConfig { ca_bundle: ca_bundle.clone() }),
             timeout_millis: u64::from(timeout_millis.unsigned_abs()),
         }),
     }
