@@ -1,5 +1,8 @@
 //! `coterie serve`: answers queries about a model.
 
+mod cache;
+mod finding;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -10,17 +13,19 @@ use std::{
 use clap::Args;
 use coterie_crds::{
     resolved::{Items, Store},
-    run::{CacheConfig, RedisConfig, ServeConfig, ShadowConfig},
+    run::{ServeConfig, ShadowConfig},
 };
 use coterie_data::{ErrorClass, store::Location};
 use coterie_model::{
     Model,
     items::{ItemIndex, Options, Shard},
 };
-use coterie_serving::{CacheSettings, Listeners, Server, Settings, SharedSettings, query::Served};
+use coterie_serving::{Listeners, Server, Settings, query::Served};
 use tokio::net::TcpListener;
 
-use crate::{Failure, signals, size, store::StoreOptions};
+use crate::{Failure, signals, store::StoreOptions};
+use cache::{CacheOptions, cache_settings};
+use finding::{FindingOptions, table_options};
 
 /// A replica tries for so long to load its model before it gives up; the cluster then starts it again.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -52,12 +57,8 @@ pub(crate) struct Serve {
     /// first served.
     #[arg(long, value_name = "DIR")]
     items_directory: Option<PathBuf>,
-    /// Share of the ten most similar items that is found, on average.
-    #[arg(long, value_name = "SHARE", default_value_t = Items::RECALL, value_parser = share, requires = "items_directory")]
-    recall: f64,
-    /// Build hash tables over the items, which find them faster where clusters are few and large.
-    #[arg(long, requires = "items_directory")]
-    tables: bool,
+    #[command(flatten)]
+    finding: FindingOptions,
     /// The shard of the items that this replica holds, counted from 0, and how many there are: where one replica has no room for all items,
     /// several hold a shard each.
     #[arg(long, value_name = "NUMBER/SHARDS", requires_all = ["items_directory", "peers", "grpc"])]
@@ -72,49 +73,6 @@ pub(crate) struct Serve {
     store: StoreOptions,
 }
 
-/// Which answers are kept.
-#[derive(Args)]
-struct CacheOptions {
-    /// Memory for answers that took long to compute, as in 64Mi; 0 keeps none.
-    #[arg(long, value_name = "SIZE", default_value = "64Mi", value_parser = size::parse)]
-    cache: u64,
-    /// How long an answer is kept.
-    #[arg(long, value_name = "DURATION", default_value = "600s", value_parser = duration)]
-    cache_time_to_live: Duration,
-    /// A server that speaks Redis' protocol, through which replicas share answers. COTERIE_REDIS_USERNAME and
-    /// COTERIE_REDIS_PASSWORD say who logs in.
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
-    redis: Option<(String, u16)>,
-    /// How long the server's answer is waited for.
-    #[arg(long, value_name = "DURATION", default_value = "5ms", value_parser = duration)]
-    redis_timeout: Duration,
-}
-
-impl CacheOptions {
-    fn settings(self) -> CacheSettings {
-        let Self { cache, cache_time_to_live, redis, redis_timeout } = self;
-        CacheSettings {
-            bytes: cache,
-            time_to_live: cache_time_to_live,
-            shared: redis.map(|(host, port)| shared(host, port, redis_timeout)),
-        }
-    }
-}
-
-fn cache_settings(config: CacheConfig) -> CacheSettings {
-    let CacheConfig { bytes, time_to_live_seconds, redis } = config;
-    let redis = redis
-        .map(|RedisConfig { host, port, timeout_millis }| shared(host, port, Duration::from_millis(timeout_millis)));
-    CacheSettings { bytes, time_to_live: Duration::from_secs(time_to_live_seconds), shared: redis }
-}
-
-/// A server for shared answers, with the login from the environment.
-fn shared(host: String, port: u16, timeout: Duration) -> SharedSettings {
-    let from = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let (username, password) = (from("COTERIE_REDIS_USERNAME"), from("COTERIE_REDIS_PASSWORD"));
-    SharedSettings { host, port, username, password, timeout }
-}
-
 impl Serve {
     pub(crate) fn execute(self) -> Result<(), Failure> {
         if self.http.is_none() && self.grpc.is_none() {
@@ -127,7 +85,7 @@ impl Serve {
         let directory = self.items_directory;
         let shard = self.shard.unwrap_or_default();
         let peers = (!shard.is_whole()).then(|| addresses(&self.peers, shard.of()));
-        let asked = directory.is_some().then_some(Items { recall: self.recall, tables: self.tables });
+        let asked = directory.is_some().then(|| self.finding.items()).transpose()?;
         runtime()?.block_on(async {
             let load = async {
                 let mut shadow = None;
@@ -138,7 +96,7 @@ impl Serve {
                         if let Some(other) = other {
                             shadow = load_shadow(&other).await.map(|model| (model, other));
                         }
-                        (loaded, items, cache)
+                        (loaded, items.map(Items::from), cache)
                     }
                     (None, Some(uri)) => (load(uri, &Store::from(self.store)).await?, asked, None),
                     (None, None) => {
@@ -184,7 +142,7 @@ pub(crate) async fn served(
     if !quiet {
         eprintln!("preparing the items of {} {}", model.name, model.version);
     }
-    let options = Options { recall: items.recall, tables: items.tables, shard };
+    let options = Options { recall: items.recall, tables: table_options(items), shard };
     let (place, directory) = (location.clone(), directory.to_owned());
     let handle = tokio::runtime::Handle::current();
     // It computes for seconds: other tasks go on meanwhile.
@@ -316,6 +274,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parsed.ok_or_else(|| format!("{text:?} is not a duration; write a number and a unit, as in 5s or 500ms"))
 }
 
+/// Reads an address.
 fn host_and_port(text: &str) -> Result<(String, u16), String> {
     let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
     match parts {
@@ -340,13 +299,6 @@ fn peer(text: &str) -> Result<String, String> {
 fn addresses(peers: &[String], shards: u32) -> Vec<Vec<String>> {
     let of = |number: u32| peers.iter().map(|peer| peer.replace(SHARD, &number.to_string())).collect();
     (0..shards).map(of).collect()
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        Ok(_) | Err(_) => Err(format!("{text:?} is not a share; write a number from 0 to 1, as in 0.95")),
-    }
 }
 
 async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Failure> {
