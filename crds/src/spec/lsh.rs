@@ -52,6 +52,6 @@ pub struct Lsh {
     /// hashes do not tell which bucket is beside another. Unset: one bucket of each table. From tables to 65536. Mutable; replaces the pods, one after the
     /// other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65_536))]
+    #[schemars(range(max = 65_536))]
     pub probes: Option<i32>,
 }
