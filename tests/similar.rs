@@ -99,6 +99,25 @@ fn items_are_kept_and_found_whoever_wrote_them() {
     assert!(hits >= 850, "{hits} of 1000");
     drop(served);
 
+    // Tables set by hand are others, in an index of their own.
+    let by_hand = |flags: &[&str]| {
+        let mut command = support::coterie();
+        let cache = directory.path().join("by-hand");
+        command.arg("serve").arg("--model").arg(&outputs[1]).arg("--items-directory").arg(cache).args(flags);
+        command
+    };
+    let served = Served::start(&mut by_hand(&["--tables=4", "--hashes", "3", "--width", "2.5", "--probes", "40"]));
+    let told = served.get("/v1/model")["items"].clone();
+    assert_eq!((&told["tables"], &told["probes"]), (&json!(4), &json!(40)), "{told}");
+    assert!(told["recall"].as_f64().unwrap() > 0.5, "{told}");
+    let like = ask(&served, json!({"id": 7, "method": "Tables"}));
+    assert!(!like.is_empty() && like.iter().all(|(id, _)| *id != 7));
+    drop(served);
+    let refused = support::output(by_hand(&["--tables=4", "--hashes", "3"]).args(["--http", "127.0.0.1:0"]));
+    assert_eq!(refused.status.code(), Some(64));
+    let words = support::stderr(&refused);
+    assert!(words.contains("cannot be built") && words.contains("the metric is Euclidean"), "{words}");
+
     // A server that starts again needs the parts no more.
     fs::remove_dir_all(outputs[1].join("models/v1/items")).unwrap();
     let again = serve();

@@ -1,5 +1,8 @@
 //! `coterie serve`: answers queries about a model.
 
+mod cache;
+mod finding;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -10,17 +13,19 @@ use std::{
 use clap::Args;
 use coterie_crds::{
     resolved::{Items, Store},
-    run::{CacheConfig, RedisConfig, RedisTlsConfig, ServeConfig, ShadowConfig},
+    run::{ServeConfig, ShadowConfig},
 };
 use coterie_data::{ErrorClass, store::Location};
 use coterie_model::{
     Model,
     items::{ItemIndex, ItemsError, Options, Shard, Stop},
 };
-use coterie_serving::{CacheSettings, Listeners, Server, Settings, SharedSettings, TlsSettings, query::Served};
+use coterie_serving::{Listeners, Server, Settings, query::Served};
 use tokio::net::TcpListener;
 
-use crate::{Failure, signals, size, store::StoreOptions};
+use crate::{Failure, signals, store::StoreOptions};
+use cache::{CacheOptions, cache_settings};
+use finding::{FindingOptions, table_options};
 
 /// A replica tries for so long to load its model before it gives up; the cluster then starts it again.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -52,12 +57,8 @@ pub(crate) struct Serve {
     /// first served.
     #[arg(long, value_name = "DIR")]
     items_directory: Option<PathBuf>,
-    /// Share of the ten most similar items that is found, on average.
-    #[arg(long, value_name = "SHARE", default_value_t = Items::RECALL, value_parser = share, requires = "items_directory")]
-    recall: f64,
-    /// Build hash tables over the items, which find them faster where clusters are few and large.
-    #[arg(long, requires = "items_directory")]
-    tables: bool,
+    #[command(flatten)]
+    finding: FindingOptions,
     /// The shard of the items that this replica holds, counted from 0, and how many there are: where one replica has no room for all items,
     /// several hold a shard each.
     #[arg(long, value_name = "NUMBER/SHARDS", requires_all = ["items_directory", "peers", "grpc"])]
@@ -72,83 +73,6 @@ pub(crate) struct Serve {
     store: StoreOptions,
 }
 
-/// Which answers are kept.
-#[derive(Args)]
-struct CacheOptions {
-    /// Memory for answers that took long to compute, as in 64Mi; 0 keeps none.
-    #[arg(long, value_name = "SIZE", default_value = "64Mi", value_parser = size::parse)]
-    cache: u64,
-    /// How long an answer is kept.
-    #[arg(long, value_name = "DURATION", default_value = "600s", value_parser = duration)]
-    cache_time_to_live: Duration,
-    /// A server that speaks Redis' protocol, through which replicas share answers; rediss:// before it encrypts the connection.
-    /// COTERIE_REDIS_USERNAME and COTERIE_REDIS_PASSWORD say who logs in.
-    #[arg(long, value_name = "[rediss://]HOST:PORT", value_parser = redis_address)]
-    redis: Option<RedisAddress>,
-    /// PEM file of certificate authorities to trust beside the built-in ones, for a rediss:// server.
-    #[arg(long, value_name = "FILE", requires = "redis")]
-    redis_ca: Option<PathBuf>,
-    /// How long the server's answer is waited for.
-    #[arg(long, value_name = "DURATION", default_value = "5ms", value_parser = duration)]
-    redis_timeout: Duration,
-}
-
-/// Where a server for shared answers is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct RedisAddress {
-    host: String,
-    port: u16,
-    tls: bool,
-}
-
-impl CacheOptions {
-    fn settings(self) -> Result<CacheSettings, Failure> {
-        let Self { cache, cache_time_to_live, redis, redis_ca, redis_timeout } = self;
-        let shared = match (redis, redis_ca) {
-            (Some(RedisAddress { tls: false, .. }), Some(_)) => {
-                return Err(Failure::usage(
-                    "--redis-ca is for encrypted connections; write rediss:// before the address of --redis, or leave --redis-ca out",
-                ));
-            }
-            (Some(RedisAddress { host, port, tls }), ca) => {
-                let ca_bundle = ca.as_deref().map(certificates).transpose()?;
-                Some(shared((host, port), tls.then_some(TlsSettings { ca_bundle }), redis_timeout))
-            }
-            (None, _) => None,
-        };
-        Ok(CacheSettings { bytes: cache, time_to_live: cache_time_to_live, shared })
-    }
-}
-
-/// The text of a PEM file of certificates.
-fn certificates(path: &Path) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("read the certificates {}: {error}", path.display())))?;
-    if text.contains("-----BEGIN CERTIFICATE-----") {
-        return Ok(text);
-    }
-    Err(Failure::usage(format!(
-        "{} holds no certificate; --redis-ca names a PEM file (-----BEGIN CERTIFICATE----- ...)",
-        path.display()
-    )))
-}
-
-fn cache_settings(config: CacheConfig) -> CacheSettings {
-    let CacheConfig { bytes, time_to_live_seconds, redis } = config;
-    let redis = redis.map(|RedisConfig { host, port, tls, timeout_millis }| {
-        let tls = tls.map(|RedisTlsConfig { ca_bundle }| TlsSettings { ca_bundle });
-        shared((host, port), tls, Duration::from_millis(timeout_millis))
-    });
-    CacheSettings { bytes, time_to_live: Duration::from_secs(time_to_live_seconds), shared: redis }
-}
-
-/// A server for shared answers, with the login from the environment.
-fn shared((host, port): (String, u16), tls: Option<TlsSettings>, timeout: Duration) -> SharedSettings {
-    let from = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let (username, password) = (from("COTERIE_REDIS_USERNAME"), from("COTERIE_REDIS_PASSWORD"));
-    SharedSettings { host, port, tls, username, password, timeout }
-}
-
 impl Serve {
     pub(crate) fn execute(self) -> Result<(), Failure> {
         if self.http.is_none() && self.grpc.is_none() {
@@ -161,7 +85,7 @@ impl Serve {
         let directory = self.items_directory;
         let shard = self.shard.unwrap_or_default();
         let peers = (!shard.is_whole()).then(|| addresses(&self.peers, shard.of()));
-        let asked = directory.is_some().then_some(Items { recall: self.recall, tables: self.tables });
+        let asked = directory.is_some().then(|| self.finding.items()).transpose()?;
         runtime()?.block_on(async {
             let load = async {
                 let mut shadow = None;
@@ -172,7 +96,7 @@ impl Serve {
                         if let Some(other) = other {
                             shadow = load_shadow(&other).await.map(|model| (model, other));
                         }
-                        (loaded, items, cache)
+                        (loaded, items.map(Items::from), cache)
                     }
                     (None, Some(uri)) => (load(uri, &Store::from(self.store)).await?, asked, None),
                     (None, None) => {
@@ -229,7 +153,7 @@ pub(crate) async fn served(
     if !quiet {
         eprintln!("preparing the items of {} {}", model.name, model.version);
     }
-    let options = Options { recall: items.recall, tables: items.tables, shard };
+    let options = Options { recall: items.recall, tables: table_options(items), shard };
     let (place, directory) = (location.clone(), directory.to_owned());
     let handle = tokio::runtime::Handle::current();
     let waiting = StopOnDrop::default();
@@ -370,33 +294,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parsed.ok_or_else(|| format!("{text:?} is not a duration; write a number and a unit, as in 5s or 500ms"))
 }
 
+/// Reads an address.
 fn host_and_port(text: &str) -> Result<(String, u16), String> {
     let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
     match parts {
         Some((host, port)) if !host.is_empty() => Ok((host.to_owned(), port)),
         Some(_) | None => Err(format!("{text:?} is no address; write a host and a port, as in localhost:6379")),
     }
-}
-
-/// The address of a server that speaks Redis' protocol.
-fn redis_address(text: &str) -> Result<RedisAddress, String> {
-    let (tls, address) = match text.split_once("://") {
-        None => (false, text),
-        Some(("redis", address)) => (false, address),
-        Some(("rediss", address)) => (true, address),
-        Some((scheme, _)) => {
-            return Err(format!(
-                "{scheme}:// is not spoken here; write HOST:PORT, or rediss://HOST:PORT for encryption"
-            ));
-        }
-    };
-    if address.contains('@') {
-        return Err("who logs in is told by COTERIE_REDIS_USERNAME and COTERIE_REDIS_PASSWORD in the environment, where other users \
-                    of this machine cannot read it; write the address alone, as in rediss://cache:6379"
-            .to_owned());
-    }
-    let (host, port) = host_and_port(address.trim_end_matches('/'))?;
-    Ok(RedisAddress { host, port, tls })
 }
 
 /// An address with the shard's number left open.
@@ -415,13 +319,6 @@ fn peer(text: &str) -> Result<String, String> {
 fn addresses(peers: &[String], shards: u32) -> Vec<Vec<String>> {
     let of = |number: u32| peers.iter().map(|peer| peer.replace(SHARD, &number.to_string())).collect();
     (0..shards).map(of).collect()
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        Ok(_) | Err(_) => Err(format!("{text:?} is not a share; write a number from 0 to 1, as in 0.95")),
-    }
 }
 
 async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Failure> {
@@ -448,22 +345,6 @@ mod tests {
         {
             let error = peer(wrong).unwrap_err();
             assert!(error.contains(words), "{wrong}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_scheme_says_whether_a_connection_is_encrypted() {
-        let at = |tls| RedisAddress { host: "cache".to_owned(), port: 6380, tls };
-        for (text, tls) in [("cache:6380", false), ("redis://cache:6380", false), ("rediss://cache:6380/", true)] {
-            assert_eq!(redis_address(text), Ok(at(tls)), "{text}");
-        }
-        for (wrong, words) in [
-            ("https://cache:6380", "https:// is not spoken here"),
-            ("rediss://me:secret@cache:6380", "COTERIE_REDIS_PASSWORD"),
-            ("rediss://cache", "host and a port"),
-        ] {
-            let error = redis_address(wrong).unwrap_err();
-            assert!(error.contains(words) && !error.contains("secret@"), "{wrong}: {error}");
         }
     }
 

@@ -172,11 +172,23 @@ fn resolved_output(output: spec::Output, source: &spec::Source) -> resolved::Out
 
 /// Items are kept for a server that is asked for similar ones.
 fn resolved_items(serving: spec::Serving) -> Option<resolved::Items> {
-    let recall = match &serving.lsh {
-        Some(lsh) => lsh.target_recall.value()?,
+    let tables = serving.lsh.is_some();
+    let spec::Lsh { target_recall, tables: by_hand, hashes, width, probes } = serving.lsh.unwrap_or_default();
+    let recall = match target_recall {
+        Some(recall) => recall.value()?,
         None => resolved::Items::RECALL,
     };
-    serving.similar_items.then_some(resolved::Items { recall, tables: serving.lsh.is_some() })
+    let width = match width {
+        Some(width) => Some(width.value()?),
+        None => None,
+    };
+    let parameters = by_hand.zip(hashes).map(|(tables, hashes)| resolved::TableParameters {
+        tables: tables.unsigned_abs(),
+        hashes: hashes.unsigned_abs(),
+        width,
+        probes: probes.map(i32::unsigned_abs),
+    });
+    serving.similar_items.then_some(resolved::Items { recall, tables, parameters })
 }
 
 fn resolved_step(step: spec::FeatureStep) -> Option<resolved::FeatureStep> {

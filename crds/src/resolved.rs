@@ -41,6 +41,25 @@ pub struct Items {
     pub recall: f64,
     /// Whether hash tables are built.
     pub tables: bool,
+    /// Parameters of the tables, where they are set by hand; `None`: chosen for the recall.
+    #[serde(default)]
+    pub parameters: Option<TableParameters>,
+}
+
+/// Parameters of hash tables, set by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TableParameters {
+    /// Number of tables.
+    pub tables: u32,
+    /// Hashes that make the key of a bucket.
+    pub hashes: u32,
+    /// Width of a cell; set if and only if the metric is Euclidean.
+    #[serde(default)]
+    pub width: Option<f64>,
+    /// Buckets that a query tries in all tables together; `None`: its own of each table.
+    #[serde(default)]
+    pub probes: Option<u32>,
 }
 
 impl ResolvedJob {

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::resolved::{Items, ResolvedJob, Store};
+use crate::resolved::{Items, ResolvedJob, Store, TableParameters};
 
 /// Key of the run configuration in its ConfigMap, and name of the file in the pod.
 pub const RUN_CONFIG_KEY: &str = "run.json";
@@ -209,13 +209,39 @@ pub struct ServeConfig {
     pub store: Store,
     /// How similar items are found; `None` where they are not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub items: Option<Items>,
+    pub items: Option<ItemsConfig>,
     /// Which answers are kept; `None` for the server's defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheConfig>,
     /// The model in service, where this one is compared with it; `None` where it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowConfig>,
+}
+
+/// How a serving replica finds similar items.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ItemsConfig {
+    /// Share of the nearest items that is found, on average; 0..=1.
+    pub recall: f64,
+    /// Whether hash tables are built.
+    pub tables: bool,
+    /// Parameters of the tables, where they are set by hand; `None`: chosen for the recall. Left out rather than null: replicas that have none
+    /// keep their configuration, and its name, to the byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<TableParameters>,
+}
+
+impl From<Items> for ItemsConfig {
+    fn from(Items { recall, tables, parameters }: Items) -> Self {
+        Self { recall, tables, parameters }
+    }
+}
+
+impl From<ItemsConfig> for Items {
+    fn from(ItemsConfig { recall, tables, parameters }: ItemsConfig) -> Self {
+        Self { recall, tables, parameters }
+    }
 }
 
 /// Which answers a serving replica keeps. Who logs in to the server for shared ones comes from the environment.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use coterie_crds::resolved::{
     Algorithm, Columns, Evaluation, FeatureStep, Format, Init, InvalidRows, Items, KMeans, Metric, Output, Sets,
-    Source, Store,
+    Source, Store, TableParameters,
 };
 use coterie_crds::{ResolvedJob, parse, resolve, validate};
 
@@ -66,6 +66,30 @@ fn rows_are_sets_for_the_metric_jaccard() {
 }
 
 #[test]
+fn hash_tables_are_those_of_a_recall_or_set_by_hand() {
+    let items = |metric: &str, serving: &str| {
+        let algorithm = if metric == "Euclidean" { "{kMeans: {clusters: 3}}" } else { "{lsh: {}}" };
+        let spec = format!(
+            "  source: {{uri: a.parquet}}\n  metric: {{type: {metric}}}\n  algorithm: {algorithm}\n  output: {{uri: out}}\n  serving: {serving}\n"
+        );
+        job(&spec).items
+    };
+    let chosen = |recall| Some(Items { recall, tables: true, parameters: None });
+    assert_eq!(items("Euclidean", "{lsh: {}, similarItems: true}"), chosen(0.95));
+    assert_eq!(items("Jaccard", "{lsh: {targetRecall: '0.8'}, similarItems: true}"), chosen(0.8));
+    assert_eq!(items("Cosine", "{similarItems: true}"), Some(Items { recall: 0.95, tables: false, parameters: None }));
+    let given = |parameters| Some(Items { recall: 0.95, tables: true, parameters: Some(parameters) });
+    let own = TableParameters { tables: 16, hashes: 12, width: None, probes: None };
+    let by_hand = "{similarItems: true, lsh: {tables: 16, hashes: 12}}";
+    assert_eq!(items("Cosine", by_hand), given(own));
+    assert_eq!(items("Jaccard", by_hand), given(own));
+    assert_eq!(
+        items("Euclidean", "{similarItems: true, lsh: {tables: 16, hashes: 12, width: '0.5', probes: 64}}"),
+        given(TableParameters { width: Some(0.5), probes: Some(64), ..own })
+    );
+}
+
+#[test]
 fn carries_over_every_field() {
     let table: serde_json::Value = serde_yaml::from_str(include_str!("rules.yaml")).unwrap();
     let full = serde_yaml::to_string(&table["full"]).unwrap();
@@ -120,7 +144,7 @@ fn carries_over_every_field() {
                     ca_bundle,
                 },
             }),
-            items: Some(Items { recall: 0.9, tables: true }),
+            items: Some(Items { recall: 0.9, tables: true, parameters: None }),
         }
     );
 }

@@ -7,9 +7,15 @@ use std::path::Path as LocalPath;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray};
+use coterie_algorithms::features::Pipeline;
+use coterie_algorithms::kmeans::Centroids;
 use coterie_algorithms::lists::{Breadth, Searcher};
-use coterie_algorithms::lsh::brute_force;
-use coterie_model::items::{ItemIndex, Items, ItemsError, Options, PartWriter, Shard, Stop, TablesSearcher, part_name};
+use coterie_algorithms::lsh::{Family, Neighbour, StableFamily, brute_force};
+use coterie_algorithms::metric::Metric;
+use coterie_model::items::{
+    ItemIndex, Items, ItemsError, Options, PartWriter, Shard, Stop, TableOptions, TableParameters, TablesSearcher,
+    part_name,
+};
 use coterie_model::{Model, RowId, version_path};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -39,8 +45,19 @@ fn id_number(row: usize) -> i64 {
 
 /// The fixture with items in two parts, at the place it is told of.
 async fn written(store: &Arc<LocalFileSystem>, texts: bool) -> (Model, Path, Vec<f32>, Vec<u32>) {
-    let mut model = fixture::model();
+    let model = fixture::model();
     let (values, clusters) = rows(&model);
+    written_of(store, model, values, clusters, texts).await
+}
+
+/// A model of two dimensions with these rows as items.
+async fn written_of(
+    store: &Arc<LocalFileSystem>,
+    mut model: Model,
+    values: Vec<f32>,
+    clusters: Vec<u32>,
+    texts: bool,
+) -> (Model, Path, Vec<f32>, Vec<u32>) {
     let version = version_path(&Path::from("out"), &model.version);
     let mut parts = Vec::new();
     for (split, range) in [(0, 0..400), (1, 400..ROWS)] {
@@ -93,7 +110,7 @@ async fn what_was_written_is_found_by_id_and_by_nearness() {
         let (model, version, values, clusters) = written(&place.store, texts).await;
         let read = coterie_model::read(place.store.as_ref(), &version).await.unwrap();
         assert_eq!(read.items, model.items);
-        let options = Options { recall: 0.9, tables: true, ..Options::default() };
+        let options = Options { recall: 0.9, tables: TableOptions::Chosen, ..Options::default() };
         let index =
             ItemIndex::open(&place.dynamic(), &version, &read, &place.cache, options, &Stop::default()).await.unwrap();
         assert_eq!(index.len(), ROWS);
@@ -126,6 +143,121 @@ async fn what_was_written_is_found_by_id_and_by_nearness() {
         }
         assert!(hits >= 850, "{hits} of 1000");
     }
+}
+
+/// Codes tell nothing of the distances of sets.
+#[tokio::test]
+async fn an_index_of_sets_has_no_codes() {
+    let mut sizes = Vec::new();
+    for metric in [Metric::Euclidean, Metric::Jaccard] {
+        let place = place();
+        let mut model = fixture::model();
+        let (mut values, _) = rows(&model);
+        values.iter_mut().for_each(|value| *value = f32::from(u8::from(*value > 0.0)));
+        model.metric = metric;
+        model.pipeline = Pipeline::new(2);
+        model.feature_names.truncate(2);
+        model.centroids = Centroids::new(2, vec![0.5, 0.25, 1.0, 0.0, 0.0, 1.0]);
+        let clusters = (0..ROWS as u32).map(|row| row % 3).collect();
+        let (model, version, values, _) = written_of(&place.store, model, values, clusters, false).await;
+        let options = Options::default();
+        let index =
+            ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options, &Stop::default()).await.unwrap();
+        let lists = index.lists(&model.centroids).unwrap();
+        for row in 0..ROWS {
+            let place = index.find(&id_number(row).to_string()).unwrap() as usize;
+            assert_eq!((lists.row(place), lists.cluster_of(place)), (&values[row * 2..][..2], row % 3));
+        }
+        sizes.push(std::fs::metadata(&files(&place.cache)[0]).unwrap().len());
+    }
+    // Codes are padded to 16 bytes, and three numbers go with each.
+    assert!(sizes[0] - sizes[1] > 28 * ROWS as u64 - 500, "{sizes:?}");
+}
+
+const BY_HAND: TableParameters = TableParameters { tables: 3, hashes: 2, width: Some(0.4), probes: None };
+
+#[tokio::test]
+async fn tables_set_by_hand_find_the_nearest_of_what_shares_a_bucket() {
+    let place = place();
+    let (model, version, ..) = written(&place.store, false).await;
+    let open = async |parameters| {
+        let options = Options { tables: TableOptions::Given(parameters), ..Options::default() };
+        ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options, &Stop::default()).await.unwrap()
+    };
+    let index = open(BY_HAND).await;
+    let (tables, lists) = (index.tables().unwrap(), index.lists(&model.centroids).unwrap());
+    assert_eq!((tables.count(), tables.probes()), (3, 3));
+    // The slow twin: keys of everything.
+    let family = StableFamily::new(2, 3, 2, 0.4, model.training.seed);
+    let keys = |rows: &[f32]| {
+        let mut keys = vec![0; rows.len() / 2 * 3];
+        family.keys(rows, &mut keys);
+        keys
+    };
+    let all = keys(lists.rows());
+    let (mut searcher, mut found, mut hits) = (TablesSearcher::default(), Vec::new(), 0);
+    for query in lists.rows().chunks_exact(2).step_by(9) {
+        let own = keys(query);
+        let meets = |near: &Neighbour| (0..3).any(|table| all[near.id as usize * 3 + table] == own[table]);
+        let mut expected = brute_force(lists.rows(), model.metric, query, ROWS);
+        expected.retain(meets);
+        expected.truncate(11);
+        tables.nearest(&mut searcher, lists.rows(), model.metric, query, 11, &mut found);
+        assert_eq!(found, expected);
+        let truth = brute_force(lists.rows(), model.metric, query, 11);
+        hits += found.iter().filter(|found| truth.contains(found)).count() - 1;
+    }
+    // What is told was measured on other rows.
+    assert!((hits as f64 / 1000.0 - tables.recall()).abs() < 0.08, "{hits} of 1000, told {}", tables.recall());
+
+    let more = open(TableParameters { probes: Some(24), ..BY_HAND }).await;
+    assert_eq!(more.tables().map(|tables| (tables.count(), tables.probes())), Some((3, 24)));
+    assert!(more.tables().unwrap().recall() > tables.recall());
+}
+
+#[tokio::test]
+async fn other_tables_are_built_anew() {
+    let place = place();
+    let (model, version, ..) = written(&place.store, false).await;
+    let open = async |tables| {
+        let options = Options { tables, ..Options::default() };
+        ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options, &Stop::default()).await
+    };
+    let given = TableOptions::Given(BY_HAND);
+    let others = [
+        TableParameters { tables: 4, ..BY_HAND },
+        TableParameters { hashes: 3, ..BY_HAND },
+        TableParameters { width: Some(0.5), ..BY_HAND },
+        TableParameters { probes: Some(5), ..BY_HAND },
+    ];
+    let all = others.map(TableOptions::Given).into_iter().chain([TableOptions::None, TableOptions::Chosen, given]);
+    let mut identities = std::collections::BTreeSet::new();
+    for (count, tables) in (1..).zip(all) {
+        let index = open(tables).await.unwrap();
+        assert!(identities.insert(index.identity().to_owned()), "{tables:?}");
+        assert_eq!(files(&place.cache).len(), count, "{tables:?}");
+        let found = index.tables().map(|tables| (tables.count(), tables.probes()));
+        match tables {
+            TableOptions::None => assert_eq!(found, None),
+            TableOptions::Chosen => assert!(found.is_some()),
+            TableOptions::Given(TableParameters { tables, probes, .. }) => {
+                assert_eq!(found, Some((tables, probes.unwrap_or(tables))));
+            }
+        }
+    }
+    // The file of these is there; that of others under its name is not taken for it.
+    let file = open(given).await.unwrap().replaced().clone();
+    assert_eq!(file.remove().unwrap().len(), 6);
+    let [file] = &files(&place.cache)[..] else { panic!("one is left") };
+    let wanted = std::fs::read(file).unwrap();
+    drop(open(TableOptions::Given(others[0])).await.unwrap());
+    let other = files(&place.cache).into_iter().find(|other| other != file).unwrap();
+    std::fs::rename(other, file).unwrap();
+    assert_eq!(open(given).await.unwrap().tables().unwrap().count(), 3);
+    assert_eq!(std::fs::read(file).unwrap(), wanted);
+
+    let error = open(TableOptions::Given(TableParameters { width: None, ..BY_HAND })).await.unwrap_err();
+    assert!(matches!(error, ItemsError::Parameters(_)) && error.exit_code() == 64, "{error}");
 }
 
 #[tokio::test]
@@ -271,10 +403,17 @@ async fn an_index_that_is_there_is_taken_and_a_damaged_one_made_again() {
         assert_eq!(open().await.len(), ROWS);
         assert_eq!(std::fs::read(file).unwrap(), whole, "{keep}");
     }
-    for back in [1, 20, 50, 60, 200] {
+    // So is one of an earlier release.
+    let mut earlier = whole.clone();
+    let at = earlier.len() - 16;
+    assert_eq!(earlier[at..], *b"coterie items 5\n");
+    earlier[at..].copy_from_slice(b"coterie items 4\n");
+    let damaged = [1, 20, 50, 60, 200].map(|back| {
         let mut damaged = whole.clone();
-        let at = damaged.len() - back;
-        damaged[at] ^= 1;
+        damaged[whole.len() - back] ^= 1;
+        (back, damaged)
+    });
+    for (back, damaged) in damaged.into_iter().chain([(0, earlier)]) {
         std::fs::write(file, &damaged).unwrap();
         assert_eq!(open().await.len(), ROWS);
         assert_eq!(std::fs::read(file).unwrap(), whole, "{back}");
@@ -285,7 +424,7 @@ async fn an_index_that_is_there_is_taken_and_a_damaged_one_made_again() {
 async fn who_is_asked_to_stop_leaves_nothing_half_made() {
     let place = place();
     let (model, version, ..) = written(&place.store, true).await;
-    let options = Options { tables: true, ..Options::default() };
+    let options = Options { tables: TableOptions::Chosen, ..Options::default() };
     let open = async |stop: &Stop| {
         let index = ItemIndex::open(&place.dynamic(), &version, &model, &place.cache, options, stop).await;
         // What is there is whole.

@@ -7,7 +7,7 @@ use crate::hot::Hot;
 use crate::metrics::Metrics;
 use crate::query::{self, Assignment, Matrix, Method, Neighbour, QueryError, Served, Similar, SimilarItem};
 use crate::settings::Settings;
-use crate::shadow::Shadow;
+use crate::shadow::{Sample, Shadow};
 use crate::shards::{self, Peers};
 use std::io;
 use std::sync::Arc;
@@ -88,20 +88,42 @@ impl App {
         matrix: Matrix,
         lone: bool,
     ) -> Result<Vec<Assignment>, QueryError> {
-        let now = Instant::now();
-        let shadow = self.shadow.as_ref();
-        let sample = shadow.and_then(|shadow| shadow.sample(&matrix, now));
+        let asked = self.asked(&matrix);
         let assignments = if lone && served.cost_per_row() > AT_ONCE {
             vec![self.assign_kept(served, matrix).await?]
         } else {
             self.compute.assign(served, matrix, lone).await?
         };
-        self.metrics.count_rows(assignments.len());
-        served.count(now, &assignments);
-        if let Some((shadow, sample)) = shadow.zip(sample) {
-            shadow.offer(sample, &assignments);
-        }
+        self.count(served, asked, &assignments);
         Ok(assignments)
+    }
+
+    /// As [`App::assign`], with the `count` clusters nearest to each row, row after row.
+    pub(crate) async fn assign_with_neighbours(
+        &self,
+        served: &Arc<Served>,
+        matrix: Matrix,
+        count: usize,
+    ) -> Result<(Vec<Assignment>, Vec<u32>), QueryError> {
+        let asked = self.asked(&matrix);
+        let (assignments, near) = self.compute.assign_with_neighbours(served, matrix, count).await?;
+        self.count(served, asked, &assignments);
+        Ok((assignments, near))
+    }
+
+    /// When rows were asked about, and those of them that answers are compared for.
+    fn asked(&self, matrix: &Matrix) -> (Instant, Option<Sample>) {
+        let now = Instant::now();
+        (now, self.shadow.as_ref().and_then(|shadow| shadow.sample(matrix, now)))
+    }
+
+    /// Counts rows that were assigned.
+    fn count(&self, served: &Served, (now, sample): (Instant, Option<Sample>), assignments: &[Assignment]) {
+        self.metrics.count_rows(assignments.len());
+        served.count(now, assignments);
+        if let Some((shadow, sample)) = self.shadow.as_ref().zip(sample) {
+            shadow.offer(sample, assignments);
+        }
     }
 
     /// The nearest cluster of a lone vector, which takes long enough to be kept.

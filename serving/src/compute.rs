@@ -6,7 +6,7 @@
 //! several batches take turns, and a request whose caller is gone stops at the next piece.
 
 use crate::query::{
-    self, Assignment, Found, Map, Matrix, Method, Neighbour, QueryError, Search, Served, Similar, SimilarItem,
+    self, Assignment, Found, Map, Matrix, Method, Neighbour, QueryError, Search, Served, Sets, Similar, SimilarItem,
 };
 use crate::threads::Threads;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -15,6 +15,12 @@ use std::sync::Arc;
 
 /// Multiplications up to which work is done at once: some tens of microseconds.
 pub(crate) const AT_ONCE: usize = 1 << 20;
+
+/// Answers with more entries are spelt off the async threads.
+const SPELT_AT_ONCE: usize = 4_096;
+
+/// Names of features that are looked up where they arrived: some tens of microseconds.
+const NAMED_AT_ONCE: usize = 1_024;
 
 /// Most multiplications in one piece of large work: about two milliseconds, half as long where most centroids are ruled out.
 const PIECE: usize = 1 << 26;
@@ -50,17 +56,19 @@ impl Compute {
         .await
     }
 
-    /// The `count` clusters nearest to each row, row after row.
-    pub(crate) async fn neighbours(
+    /// The nearest cluster of each row, and the `count` clusters nearest to it, row after row.
+    pub(crate) async fn assign_with_neighbours(
         &self,
         served: &Arc<Served>,
         matrix: Matrix,
         count: usize,
-    ) -> Result<Vec<u32>, QueryError> {
-        self.in_pieces(served, matrix, move |served, values, start| {
-            query::neighbours(served, values, Some(start), count)
-        })
-        .await
+    ) -> Result<(Vec<Assignment>, Vec<u32>), QueryError> {
+        let ask = move |served: &Served, values, start| {
+            query::assign_with_neighbours(served, values, Some(start), count).map(|piece| vec![piece])
+        };
+        let pieces = self.in_pieces(served, matrix, ask).await?;
+        let (assignments, near): (Vec<_>, Vec<_>) = pieces.into_iter().unzip();
+        Ok((assignments.concat(), near.concat()))
     }
 
     /// Asks `ask` about all rows and puts the answers together; it is given some rows and the place of the first of them.
@@ -147,6 +155,24 @@ impl Compute {
     pub(crate) async fn map(&self, served: &Arc<Served>, items: Option<u32>) -> Result<Map, QueryError> {
         let served = Arc::clone(served);
         self.offload(move || query::map(&served, items)).await?
+    }
+
+    /// Runs `work`, which spells an answer of so many entries: at once when they are few, else on one of the threads.
+    pub(crate) async fn spell<T: Send + 'static>(
+        &self,
+        entries: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, QueryError> {
+        if entries > SPELT_AT_ONCE { self.offload(work).await } else { Ok(work()) }
+    }
+
+    /// The sets of a request as the model takes them; `several` when it was not for one set.
+    pub(crate) async fn named(&self, served: &Arc<Served>, sets: Sets, several: bool) -> Result<Sets, QueryError> {
+        if !served.has_names() || sets.members() <= NAMED_AT_ONCE {
+            return sets.named(served, several);
+        }
+        let served = Arc::clone(served);
+        self.offload(move || sets.named(&served, several)).await?
     }
 
     /// Runs `work` on one of the threads, in turn.

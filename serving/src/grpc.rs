@@ -14,7 +14,6 @@ use crate::query::{
 use crate::reflection;
 use crate::shards;
 use crate::status;
-use coterie_algorithms::members::Members;
 use coterie_model::items::{ItemIndex, ItemTables};
 use coterie_model::{DistancePercentiles, RowId};
 use coterie_protocol::query::query_server::{Query, QueryServer};
@@ -88,7 +87,7 @@ impl Service {
         let served = self.app.served(&model_version)?;
         let matrix = match set {
             Some(set) if vector.is_empty() => {
-                Matrix::from_set(served.model(), sets::read(&self.app, vec![set]).await?)?
+                Matrix::from_set(served.model(), sets::read_one(&self.app, &served, set).await?)?
             }
             Some(_) => return Err(either("vector or set")),
             None => Matrix::from_vector(served.model(), vector)?,
@@ -107,7 +106,9 @@ impl Service {
         let NearestClustersRequest { vector, count, model_version, set } = request;
         let served = self.app.served(&model_version)?;
         let vector = match set {
-            Some(set) if vector.is_empty() => sets::read(&self.app, vec![set]).await?.into_vector(served.model())?,
+            Some(set) if vector.is_empty() => {
+                sets::read_one(&self.app, &served, set).await?.into_vector(served.model())?
+            }
             Some(_) => return Err(either("vector or set")),
             None => vector,
         };
@@ -128,7 +129,7 @@ impl Service {
             (false, true, None) => Like::Item(id),
             (true, false, None) => Like::Vector(vector),
             (true, true, Some(set)) => {
-                Like::Vector(sets::read(&self.app, vec![set]).await?.into_vector(served.model())?)
+                Like::Vector(sets::read_one(&self.app, &served, set).await?.into_vector(served.model())?)
             }
             _ => return Err(either("id, vector or set")),
         };
@@ -157,15 +158,19 @@ impl Service {
         })
     }
 
-    fn answer_list(&self, request: &ListClustersRequest) -> Result<ListClustersResponse, QueryError> {
-        let &ListClustersRequest { ref model_version, offset, limit, with_centroids } = request;
-        let served = self.app.served(model_version)?;
+    async fn answer_list(&self, request: ListClustersRequest) -> Result<ListClustersResponse, QueryError> {
+        let ListClustersRequest { model_version, offset, limit, with_centroids } = request;
+        let served = self.app.served(&model_version)?;
         let page = Page { offset, limit: (limit != 0).then_some(limit), centroids: with_centroids };
-        Ok(ListClustersResponse {
-            clusters: query::clusters(&served, page, Instant::now())?.into_iter().map(cluster).collect(),
-            model_version: served.version().to_owned(),
-            total: u32::try_from(served.model().n_clusters()).unwrap_or(u32::MAX),
-        })
+        let numbers = page.numbers(&served);
+        let reply = move || {
+            Ok(ListClustersResponse {
+                clusters: query::clusters(&served, page, Instant::now())?.into_iter().map(cluster).collect(),
+                model_version: served.version().to_owned(),
+                total: u32::try_from(served.model().n_clusters()).unwrap_or(u32::MAX),
+            })
+        };
+        self.app.compute.spell(numbers, reply).await?
     }
 
     fn answer_cluster(&self, request: &GetClusterRequest) -> Result<GetClusterResponse, QueryError> {
@@ -219,6 +224,7 @@ impl Service {
         let metrics = &training.metrics;
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let items = served.items();
+        let tables = items.and_then(ItemIndex::tables);
         GetModelResponse {
             name: model.name.clone(),
             version: served.version().to_owned(),
@@ -244,7 +250,9 @@ impl Service {
             items: items.map(ItemIndex::total),
             item_lists: items.map(|items| count(items.breadth().lists)),
             item_tables: items.map(|items| count(items.tables().map_or(0, ItemTables::count))),
-            members: model.members.map(Members::name).unwrap_or_default().to_owned(),
+            members: served.members().unwrap_or_default().to_owned(),
+            item_probes: tables.map(|tables| count(tables.probes())),
+            item_recall: tables.map(ItemTables::recall),
         }
     }
 }
@@ -290,7 +298,7 @@ impl Query for Service {
         &self,
         request: Request<ListClustersRequest>,
     ) -> Result<Response<ListClustersResponse>, Status> {
-        reply(self.answer_list(request.get_ref()))
+        reply(self.answer_list(request.into_inner()).await)
     }
 
     async fn get_cluster(&self, request: Request<GetClusterRequest>) -> Result<Response<GetClusterResponse>, Status> {
@@ -320,7 +328,10 @@ async fn answer_assign_batch(app: &App, request: AssignBatchRequest) -> Result<A
     let (model, most) = (served.model(), app.settings.max_rows);
     let matrix = match (vectors, sets.is_empty()) {
         (Some(vectors), true) => Matrix::from_bytes(model, vectors.dimension, vectors.data, most)?,
-        (None, false) => Matrix::from_sets(model, sets::read(app, sets).await?, most, app.settings.most_values())?,
+        (None, false) => {
+            let sets = sets::read(app, &served, sets, true).await?;
+            Matrix::from_sets(model, sets, most, app.settings.most_values())?
+        }
         (None, true) => return Err(QueryError::Empty),
         (Some(_), false) => return Err(either("vectors or sets")),
     };

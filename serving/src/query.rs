@@ -9,6 +9,7 @@ mod clusters;
 mod error;
 mod map;
 mod matrix;
+mod names;
 mod near;
 mod part;
 mod sets;
@@ -35,6 +36,7 @@ use coterie_algorithms::metric::Metric;
 use coterie_model::Model;
 use coterie_model::items::ItemIndex;
 pub(crate) use coterie_model::metric_name;
+use names::Names;
 use near::Near;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -42,7 +44,7 @@ use std::time::Instant;
 /// Clusters that [`nearest_clusters`] gives when the request does not say how many.
 pub const DEFAULT_COUNT: u32 = 10;
 
-/// Most clusters in the answer of [`neighbours`], over all rows.
+/// Most clusters in the answer of [`assign_with_neighbours`], over all rows.
 pub const MAX_NEIGHBOURS: usize = 1 << 22;
 
 /// Largest length, in feature space, of a vector times that of a centroid: beyond it the kernel's `f32` sums overflow.
@@ -57,6 +59,8 @@ pub struct Served {
     identity: String,
     /// Finds the nearest centroids.
     near: Near,
+    /// Columns by the names of features, where these are the members of sets.
+    names: Option<Names>,
     /// Length of the longest centroid, at least 1.
     longest: f64,
     items: Option<similar::Items>,
@@ -104,11 +108,11 @@ impl Served {
         let digest = coterie_model::digest(&model);
         let lengths = model.centroids.values().chunks_exact(model.dimension()).map(length);
         let longest = lengths.fold(1.0, f64::max);
-        let near = Near::new(&model);
+        let (near, names) = (Near::new(&model), Names::new(&model));
         let shares = Shares::new(model.n_clusters(), Instant::now());
         let (tree, axes) = (OnceLock::new(), OnceLock::new());
         let identity = digest.clone();
-        let served = Self { model, digest, identity, near, longest, items: None, tree, axes, shares };
+        let served = Self { model, digest, identity, near, names, longest, items: None, tree, axes, shares };
         if let Err(error) = served.warm_up() {
             tracing::debug!(%error, "model could not be warmed up");
         }
@@ -164,6 +168,16 @@ impl Served {
         &self.identity
     }
 
+    /// What the sets of a request have as members; none where the model takes no sets.
+    pub(crate) fn members(&self) -> Option<&'static str> {
+        names::members(&self.model, self.names.as_ref())
+    }
+
+    /// Whether the members of sets are the names of features: [`Sets::named`] then finds their columns.
+    pub(crate) fn has_names(&self) -> bool {
+        self.names.is_some()
+    }
+
     /// Number of values in a vector.
     pub fn input_dimension(&self) -> usize {
         self.model.input_dimension()
@@ -199,12 +213,34 @@ impl Served {
 /// # Errors
 /// [`QueryError`] about the first row that cannot be answered.
 pub fn assign(served: &Served, rows: Vec<f32>, first_row: Option<usize>) -> Result<Vec<Assignment>, QueryError> {
+    Ok(assignments(served, &features(served, rows, first_row)?))
+}
+
+/// The nearest cluster of each row, and the `count` clusters nearest to it as [`nearest_clusters`] orders them, row after row; `rows` and
+/// `first_row` as for [`assign`], `count` from [`neighbour_count`].
+///
+/// # Errors
+/// [`QueryError`] about the first row that cannot be answered.
+pub fn assign_with_neighbours(
+    served: &Served,
+    rows: Vec<f32>,
+    first_row: Option<usize>,
+    count: usize,
+) -> Result<(Vec<Assignment>, Vec<u32>), QueryError> {
     let model = served.model();
     let features = features(served, rows, first_row)?;
+    let rows = features.chunks_exact(model.dimension());
+    let near = rows.flat_map(|row| served.near.nearest(model, row, count)).map(|(cluster, _)| cluster).collect();
+    Ok((assignments(served, &features), near))
+}
+
+/// The nearest cluster of each row in feature space.
+fn assignments(served: &Served, features: &[f32]) -> Vec<Assignment> {
+    let model = served.model();
     let d = model.dimension();
     let n = features.len() / d;
     let (mut best, mut second) = (vec![0; n], vec![0; n]);
-    served.near.assign_two(model, &features, &mut best, &mut second);
+    served.near.assign_two(model, features, &mut best, &mut second);
     let answer = features.chunks_exact(d).zip(best.into_iter().zip(second)).map(|(row, (best, second))| {
         let nearest = model.metric.distance(row, model.centroids.row(best as usize));
         let (margin, confidence) = if second == u32::MAX {
@@ -216,7 +252,7 @@ pub fn assign(served: &Served, rows: Vec<f32>, first_row: Option<usize>) -> Resu
         };
         Assignment { cluster: best, distance: nearest as f32, margin: margin as f32, confidence: confidence as f32 }
     });
-    Ok(answer.collect())
+    answer.collect()
 }
 
 /// The `count` clusters nearest to a vector, the nearest first; all of them when there are fewer.
@@ -235,7 +271,7 @@ pub fn nearest_clusters(served: &Served, vector: &[f32], count: Option<u32>) -> 
     Ok(nearest.into_iter().map(|(cluster, distance)| Neighbour { cluster, distance: distance as f32 }).collect())
 }
 
-/// How many clusters [`neighbours`] gives for each row when `count` are asked for.
+/// How many clusters [`assign_with_neighbours`] gives for each row when `count` are asked for.
 ///
 /// # Errors
 /// [`QueryError`] when `count` is 0, or when there are more than [`MAX_NEIGHBOURS`] for all `rows`.
@@ -249,23 +285,6 @@ pub fn neighbour_count(served: &Served, count: u64, rows: usize) -> Result<usize
         return Err(QueryError::TooManyNeighbours { rows, count, most: MAX_NEIGHBOURS });
     }
     Ok(count)
-}
-
-/// The `count` clusters nearest to each row, as [`nearest_clusters`] orders them, row after row; `rows` and `first_row` as for
-/// [`assign`], `count` from [`neighbour_count`].
-///
-/// # Errors
-/// [`QueryError`] about the first row that cannot be answered.
-pub fn neighbours(
-    served: &Served,
-    rows: Vec<f32>,
-    first_row: Option<usize>,
-    count: usize,
-) -> Result<Vec<u32>, QueryError> {
-    let model = served.model();
-    let features = features(served, rows, first_row)?;
-    let rows = features.chunks_exact(model.dimension());
-    Ok(rows.flat_map(|row| served.near.nearest(model, row, count)).map(|(cluster, _)| cluster).collect())
 }
 
 /// Checks rows and takes them to feature space.

@@ -35,9 +35,6 @@ use std::time::Instant;
 /// The description of these endpoints.
 const OPENAPI: &str = include_str!("../openapi.json");
 
-/// Answers with more entries are spelt off the async threads.
-pub(crate) const SPELT_AT_ONCE: usize = 4_096;
-
 /// An error on its way out.
 pub(crate) struct Refusal(QueryError);
 
@@ -94,19 +91,23 @@ async fn assign(State(app): State<Arc<App>>, request: Request) -> Reply {
     let (matrix, lone) = match (vector, vectors, set, sets) {
         (Some(vector), None, None, None) => (Matrix::from_vector(model, vector.0)?, true),
         (None, Some(vectors), None, None) => (Matrix::from_rows(model, vectors.values, &vectors.ends, most)?, false),
-        (None, None, Some(set), None) => (Matrix::from_set(model, set.0)?, true),
-        (None, None, None, Some(sets)) => (Matrix::from_sets(model, sets.0, most, app.settings.most_values())?, false),
+        (None, None, Some(set), None) => {
+            (Matrix::from_set(model, app.compute.named(&served, set.0, false).await?)?, true)
+        }
+        (None, None, None, Some(sets)) => {
+            let sets = app.compute.named(&served, sets.0, true).await?;
+            (Matrix::from_sets(model, sets, most, app.settings.most_values())?, false)
+        }
         _ => {
             return Err(one_of(
                 "\"vector\": [...], \"vectors\": [[...], ...], \"set\": [...] or \"sets\": [[...], ...]",
             ));
         }
     };
+    let rows = matrix.rows();
     let assignments = app.assign(&served, matrix, lone).await?;
-    let large = assignments.len() > SPELT_AT_ONCE;
     let reply = move || spell(&AssignReply { model_version: served.version(), assignments: &assignments });
-    let body = if large { app.compute.offload(reply).await? } else { reply() };
-    Ok(json(body?))
+    Ok(json(app.compute.spell(rows, reply).await??))
 }
 
 /// As [`assign`], of an Arrow stream and with one; the model version may be named in the query.
@@ -116,11 +117,11 @@ async fn assign_columns(app: &Arc<App>, request: Request) -> Reply {
     let bytes = body::read(app, request).await?;
     let (model, most) = (Arc::clone(&served), app.settings.max_rows);
     let matrix = body::digest(app, bytes, move |bytes| arrow::decode(model.model(), bytes, most)).await?;
+    let rows = matrix.rows();
     let assignments = app.assign(&served, matrix, false).await?;
-    let large = assignments.len() > SPELT_AT_ONCE;
     let reply = move || arrow::encode(served.version(), &assignments);
-    let body = if large { app.compute.offload(reply).await? } else { reply() };
-    Ok(([(header::CONTENT_TYPE, arrow::MEDIA_TYPE)], body?).into_response())
+    let body = app.compute.spell(rows, reply).await??;
+    Ok(([(header::CONTENT_TYPE, arrow::MEDIA_TYPE)], body).into_response())
 }
 
 async fn nearest_clusters(State(app): State<Arc<App>>, request: Request) -> Reply {
@@ -128,7 +129,7 @@ async fn nearest_clusters(State(app): State<Arc<App>>, request: Request) -> Repl
     let served = app.served(model_version.as_deref().unwrap_or_default())?;
     let vector = match (vector, set) {
         (Some(vector), None) => vector.0,
-        (None, Some(set)) => set.0.into_vector(served.model())?,
+        (None, Some(set)) => app.compute.named(&served, set.0, false).await?.into_vector(served.model())?,
         (None, None) | (Some(_), Some(_)) => return Err(one_of("\"vector\": [...] or \"set\": [...]")),
     };
     let neighbours = app.nearest_clusters(&served, vector, count).await?;
@@ -141,7 +142,9 @@ async fn similar_items(State(app): State<Arc<App>>, request: Request) -> Reply {
     let like = match (id, vector, set) {
         (Some(id), None, None) => Like::Item(id.to_string()),
         (None, Some(vector), None) => Like::Vector(vector.0),
-        (None, None, Some(set)) => Like::Vector(set.0.into_vector(served.model())?),
+        (None, None, Some(set)) => {
+            Like::Vector(app.compute.named(&served, set.0, false).await?.into_vector(served.model())?)
+        }
         _ => return Err(one_of("\"id\": an item, \"vector\": [...] or \"set\": [...]")),
     };
     let question = Similar { like, count, cluster, method: method.map(MethodName::method) };
@@ -152,13 +155,19 @@ async fn similar_items(State(app): State<Arc<App>>, request: Request) -> Reply {
 async fn list_clusters(State(app): State<Arc<App>>, parameters: Result<Query<ListQuery>, QueryRejection>) -> Reply {
     let ListQuery { offset, limit, centroids, model_version } = parameter(parameters)?;
     let served = app.served(model_version.as_deref().unwrap_or_default())?;
-    let clusters = query::clusters(&served, Page { offset, limit, centroids }, Instant::now())?;
-    let reply = ClustersReply {
-        model_version: served.version(),
-        total: served.model().n_clusters(),
-        clusters: clusters.into_iter().map(ClusterReply::from).collect(),
+    let page = Page { offset, limit, centroids };
+    let reply = {
+        let served = Arc::clone(&served);
+        move || {
+            let clusters = query::clusters(&served, page, Instant::now())?;
+            spell(&ClustersReply {
+                model_version: served.version(),
+                total: served.model().n_clusters(),
+                clusters: clusters.into_iter().map(ClusterReply::from).collect(),
+            })
+        }
     };
-    Ok(json(spell(&reply)?))
+    Ok(json(app.compute.spell(page.numbers(&served), reply).await??))
 }
 
 async fn get_cluster(

@@ -17,6 +17,8 @@ pub(crate) fn codes(error: &QueryError) -> (StatusCode, Code) {
         | QueryError::NotMember { .. }
         | QueryError::NotOfSets { .. }
         | QueryError::MembersUnknown { .. }
+        | QueryError::MembersAreNames { .. }
+        | QueryError::NoFeature { .. }
         | QueryError::MixedMembers
         | QueryError::OtherMembers { .. }
         | QueryError::NoColumn { .. }

@@ -4,7 +4,7 @@
 mod support;
 
 use coterie_algorithms::members::{Members, hash};
-use coterie_model::items::Options;
+use coterie_model::items::{Options, TableOptions};
 use coterie_protocol::query::{
     AssignBatchRequest, AssignRequest, GetModelRequest, NearestClustersRequest, Set, SimilarItemsRequest,
 };
@@ -59,7 +59,7 @@ fn message(members: Members, set: &[u64]) -> Set {
 }
 
 async fn with_some_items(members: Members) -> Running {
-    let options = Options { recall: 0.9, tables: true, ..Options::default() };
+    let options = Options { recall: 0.9, tables: TableOptions::Chosen, ..Options::default() };
     let items = rows(members, &sets(300));
     start_served(with_items(of(members, models::many_sets(30, SIZE)), &items, options).await, Settings::default()).await
 }
@@ -130,14 +130,56 @@ async fn answers_over_grpc_are_those_for_zeros_and_ones() {
     }
 }
 
+/// A model of columns of zeros and ones is asked by the names of these.
+#[tokio::test]
+async fn features_are_members_by_their_names() {
+    let options = Options { recall: 0.9, tables: TableOptions::Chosen, ..Options::default() };
+    let model = models::many_sets(30, SIZE);
+    let sets = sets(200);
+    let rows = rows(Members::Integers, &sets);
+    let served = with_items(model, &rows, options).await;
+    let server = start_served(served, Settings::default()).await;
+    assert_eq!(server.get("/v1/model").await.ok()["members"], "FeatureNames");
+    let named = |set: &[u64]| set.iter().map(|member| format!("tag_{member}")).collect::<Vec<String>>();
+    let all: Vec<Vec<String>> = sets.iter().map(|set| named(set)).collect();
+    let post = async |path: &str, body: Value| server.post(path, body.to_string()).await.ok();
+    // So many members that they are looked up off the async threads.
+    let by_rows = post("/v1/assign", json!({"vectors": rows.chunks(SIZE).collect::<Vec<_>>()})).await;
+    assert_eq!(post("/v1/assign", json!({ "sets": all })).await, by_rows);
+    for (row, set) in rows.chunks(SIZE).zip(&all).take(20) {
+        for path in ["/v1/assign", "/v1/nearest-clusters", "/v1/similar-items"] {
+            assert_eq!(
+                post(path, json!({ "set": set })).await,
+                post(path, json!({ "vector": row })).await,
+                "{path} {set:?}"
+            );
+        }
+    }
+    let mut client = server.client().await;
+    assert_eq!(client.get_model(GetModelRequest {}).await.unwrap().into_inner().members, "FeatureNames");
+    let expected = client.assign_batch(batch(SIZE, &rows)).await.unwrap().into_inner();
+    let sets = all.iter().map(|texts| Set { texts: texts.clone(), ..Set::default() }).collect();
+    let sent = AssignBatchRequest { sets, ..AssignBatchRequest::default() };
+    assert_eq!(client.assign_batch(sent).await.unwrap().into_inner(), expected);
+}
+
 #[tokio::test]
 async fn what_cannot_be_answered_is_said() {
     let integers = start(of(Members::Integers, models::tags())).await;
     let texts = start(of(Members::Texts, models::tags())).await;
-    let (unknown, songs) = (start(models::tags()).await, start(models::songs()).await);
+    let repeated = ["a", "b", "b", "d"].map(str::to_owned).to_vec();
+    let unknown = start(coterie_model::Model { feature_names: repeated, ..models::tags() }).await;
+    let (named, songs) = (start(models::tags()).await, start(models::songs()).await);
     let no_sets = "this model compares vectors (metric Euclidean), not sets: send a vector of 2 numbers";
-    let no_members = "this model does not tell which columns members have: it was trained on columns of zeros and ones, or before models \
-                      told. Send a vector of 4 numbers, 1 for every member and 0 for all others, or train again with source.columns.set";
+    let no_members = "this model does not tell which columns members have: it was trained on columns of zeros and ones some of which have \
+                      one name. Send a vector of 4 numbers, 1 for every member and 0 for all others";
+    let features = r#"("a", "b", "c", "d")"#;
+    let names = format!("the members of this model's sets are the names of its features {features}: send texts");
+    let no_name = |at: usize| {
+        format!(
+            "member {at} of the set, counted from 0, is no name of a feature {features}: GET /v1/model lists all; correct it or leave it out"
+        )
+    };
     let expected = "expected 0 to 3 as in training (source.columns.set.size): correct it or leave it out";
     let outside = |member: u64| format!("the set has the member {member}, {expected}");
     let mixed = "the body is not what this endpoint takes: integers and texts are mixed in sets: send only what the sets of the training \
@@ -149,6 +191,11 @@ async fn what_cannot_be_answered_is_said() {
         (&unknown, "assign", r#"{"sets": [[1]]}"#, no_members.to_owned()),
         (&unknown, "nearest-clusters", r#"{"set": []}"#, no_members.to_owned()),
         (&unknown, "similar-items", r#"{"set": []}"#, no_members.to_owned()),
+        (&named, "assign", r#"{"sets": [[1]]}"#, names.clone()),
+        (&named, "assign", r#"{"set": ["a", "e"]}"#, no_name(1)),
+        (&named, "assign", r#"{"sets": [["a"], [], ["b", "d", "A"]]}"#, format!("row 2: {}", no_name(2))),
+        (&named, "nearest-clusters", r#"{"set": [""]}"#, no_name(0)),
+        (&named, "similar-items", r#"{"set": ["e"]}"#, no_name(0)),
         (
             &integers,
             "assign",
@@ -185,6 +232,8 @@ async fn what_cannot_be_answered_is_said() {
     for (server, request, words) in [
         (&songs, lone(set(&[], &[])), no_sets),
         (&unknown, lone(set(&[1], &[])), no_members),
+        (&named, lone(set(&[1], &[])), &names),
+        (&named, lone(set(&[], &["a", "x"])), &no_name(1)),
         (&texts, lone(set(&[1], &[])), "the members of this model's sets are texts: send those"),
         (&integers, lone(set(&[4], &[])), &outside(4)),
         (

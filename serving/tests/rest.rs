@@ -3,6 +3,7 @@
 
 mod support;
 
+use coterie_protocol::query::ListClustersRequest;
 use serde_json::json;
 use support::{models, start};
 
@@ -93,6 +94,31 @@ async fn a_page_with_centroids_is_bounded() {
     let reply = server.get("/v1/clusters?limit=1025&centroids=true").await;
     assert_eq!(reply.error(), "limit must be from 1 to 1024, found 1025: ask for several pages with offset");
     assert_eq!(server.get("/v1/clusters?limit=10000").await.ok()["clusters"].as_array().unwrap().len(), 2_000);
+}
+
+/// Large pages are spelt off the async threads, small ones where they were asked for.
+#[tokio::test]
+async fn a_large_page_is_small_ones_together() {
+    let server = start(models::large(600, 32)).await;
+    let page = async |offset: usize, limit: usize| {
+        let path = format!("/v1/clusters?offset={offset}&limit={limit}&centroids=true");
+        server.get(&path).await.ok()["clusters"].as_array().unwrap().clone()
+    };
+    let mut small = Vec::new();
+    for offset in (0..600).step_by(50) {
+        small.extend(page(offset, 50).await);
+    }
+    assert_eq!(page(0, 600).await, small);
+    let mut client = server.client().await;
+    let mut page = async |offset, limit| {
+        let request = ListClustersRequest { offset, limit, with_centroids: true, ..ListClustersRequest::default() };
+        client.list_clusters(request).await.unwrap().into_inner().clusters
+    };
+    let mut small = Vec::new();
+    for offset in (0..600).step_by(50) {
+        small.extend(page(offset, 50).await);
+    }
+    assert_eq!(page(0, 600).await, small);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ mod support;
 use coterie_algorithms::lsh::{Neighbour, brute_force};
 use coterie_algorithms::metric::Metric;
 use coterie_model::RowId;
-use coterie_model::items::Options;
+use coterie_model::items::{Options, TableOptions};
 use coterie_serving::query::{self, Like, Method, QueryError, Served, Similar, similar};
 use serde_json::json;
 use std::sync::Arc;
@@ -85,7 +85,8 @@ fn groups(n: usize) -> Vec<f32> {
 async fn items_like_a_set_are_those_of_the_jaccard_distance() {
     let rows = groups(500);
     for tables in [false, true] {
-        let options = Options { recall: 0.9, tables, ..Options::default() };
+        let chosen = if tables { TableOptions::Chosen } else { TableOptions::None };
+        let options = Options { recall: 0.9, tables: chosen, ..Options::default() };
         let served = with_items(models::many_sets(7, 80), &rows, options).await;
         let lists = served.items().unwrap().lists(&served.model().centroids).unwrap();
         let ask = |like, cluster, method| similar(&served, &Similar { like, count: Some(5), cluster, method });

@@ -3,7 +3,7 @@
 
 mod support;
 
-use coterie_model::items::{Options, Shard};
+use coterie_model::items::{Options, Shard, TableOptions};
 use coterie_protocol::internal::item_shards_client::ItemShardsClient;
 use coterie_protocol::internal::{FindItemRequest, ItemSearch, ItemShard, NearestItemsRequest};
 use coterie_protocol::query::SimilarItemsRequest;
@@ -34,6 +34,7 @@ async fn songs(parts: usize) -> Stored {
 }
 
 fn options(recall: f64, tables: bool, number: u32, of: u32) -> Options {
+    let tables = if tables { TableOptions::Chosen } else { TableOptions::None };
     Options { recall, tables, shard: Shard::new(number, of).unwrap() }
 }
 

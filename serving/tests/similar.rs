@@ -3,7 +3,7 @@
 
 mod support;
 
-use coterie_model::items::Options;
+use coterie_model::items::{Options, TableOptions};
 use coterie_protocol::query::{GetModelRequest, SearchMethod, SimilarItem, SimilarItemsRequest};
 use coterie_serving::Settings;
 use coterie_serving::query::{Like, Method, Similar, similar};
@@ -117,7 +117,8 @@ async fn methods_keep_their_promise() {
             centroid.into_iter().zip(noise).map(|(c, x)| c + 0.6 * x).collect::<Vec<f32>>()
         })
         .collect();
-    let served = with_items(model, &rows, Options { recall: 0.9, tables: true, ..Options::default() }).await;
+    let served =
+        with_items(model, &rows, Options { recall: 0.9, tables: TableOptions::Chosen, ..Options::default() }).await;
     let ask = |row: usize, method: Method| {
         let question =
             Similar { like: Like::Item((100 + row).to_string()), count: None, cluster: None, method: Some(method) };

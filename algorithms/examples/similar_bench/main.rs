@@ -57,7 +57,7 @@ fn main() -> Result<(), Failure> {
     let lists = owned.view();
     let begun = Instant::now();
     let chosen =
-        breadth_for(&lists, Metric::Euclidean, 0.95, NEIGHBOURS, TRIALS, SEED, || true).expect("nobody says no");
+        breadth_for(&lists, Metric::Euclidean, 0.95, NEIGHBOURS, TRIALS, SEED, || true).ok_or("nobody says no")?;
     let choosing = begun.elapsed().as_secs_f64();
     let mut searcher = Searcher::new();
     let breadths = [None, Some(1.3)]

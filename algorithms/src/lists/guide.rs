@@ -1,6 +1,6 @@
 //! Which lists are near.
 
-use super::{Lists, Terms, code_length, encode_list};
+use super::{Codes, Lists, Terms, code_length, encode_list};
 use crate::kmeans::Centroids;
 
 /// Finds the nearest centroids by looking at codes of them first, as if they were rows of one list: a quarter of the memory that
@@ -39,6 +39,6 @@ impl Guide {
     /// The centroids that it was made for, as a list.
     pub(super) fn list<'a>(&'a self, centroids: &'a Centroids) -> Lists<'a> {
         let Self { middle, starts, codes, terms, radius } = self;
-        Lists::of(middle, starts, centroids.values(), codes, terms, radius)
+        Lists::of(middle, starts, centroids.values(), Some(Codes { bytes: codes, terms, radii: radius }))
     }
 }

@@ -25,4 +25,4 @@ pub use code::{Terms, code_length, encode_list};
 pub use guide::Guide;
 pub use owned::ListsBuf;
 pub use search::Searcher;
-pub use view::{Lists, ListsError};
+pub use view::{Codes, Lists, ListsError};

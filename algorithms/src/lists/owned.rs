@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Guide, Lists, Terms, code_length, encode_list};
+use super::{Codes, Guide, Lists, Terms, code_length, encode_list};
 use crate::kmeans::{Centroids, assign};
 
 /// Rows that are labelled together.
@@ -64,7 +64,7 @@ impl ListsBuf {
     /// The lists.
     pub fn view(&self) -> Lists<'_> {
         let Self { centroids, ids: _, starts, rows, codes, terms, radii, guide } = self;
-        Lists::of(centroids, starts, rows, codes, terms, radii).guided(guide)
+        Lists::of(centroids, starts, rows, Some(Codes { bytes: codes, terms, radii })).guided(guide)
     }
 
     /// Which row is at each place.

@@ -1,9 +1,10 @@
 //! Looking at lists of codes, one after the other.
 
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
-use super::Lists;
 use super::code::{Query, above, origin};
+use super::{Codes, Lists};
 use crate::kmeans::kernel::{ask_for, code_bounds, code_dots, squared_distance};
 
 /// Share of all that is added for a bound by which rounding to `f32` may put it too high, and what underflow may do beside.
@@ -97,20 +98,24 @@ impl Scan {
     pub(super) fn look(&mut self, wanted: Wanted<'_>, near: (u32, f64)) {
         let lists = wanted.lists;
         let range = lists.range(near.0 as usize);
+        let Some(codes) = &lists.codes else {
+            let all = range.start as u32..range.end as u32;
+            return all.filter(|&id| Some(id) != wanted.without).for_each(|id| self.take(wanted, id));
+        };
         // No row of the list is nearer than this.
-        let least = near.1.sqrt() - f64::from(lists.radii[near.0 as usize]);
+        let least = near.1.sqrt() - f64::from(codes.radii[near.0 as usize]);
         if wanted.m == 0 || least > self.limit(wanted.m) {
             return;
         }
         let length = self.query.code.len();
         self.dots.resize(range.len(), 0);
-        code_dots(&self.query.code, &lists.codes[range.start * length..range.end * length], &mut self.dots);
-        self.bound(lists, near);
+        code_dots(&self.query.code, &codes.bytes[range.start * length..range.end * length], &mut self.dots);
+        self.bound(codes, range.clone(), near);
         if !self.is_full(wanted) {
             self.fill(wanted, range.start);
         }
 
-        let errors = &lists.terms.errors[range.clone()];
+        let errors = &codes.errors()[range.clone()];
         let limit = above(self.limit(wanted.m) + self.query.error);
         self.order.clear();
         for (id, (&bound, &error)) in (range.start as u32..).zip(self.bounds.iter().zip(errors)) {
@@ -181,20 +186,19 @@ impl Scan {
     ///
     /// With the origin `o`, the centroid `c` and a row's `s p`, the query's `a u` is by the law of cosines
     /// `|o + a u - c - s p|^2 = |o + a u - c|^2 + (|c + s p - o|^2 - |c - o|^2) - 2 a s (u . p)` away from the row.
-    fn bound(&mut self, lists: &Lists<'_>, (cluster, square): (u32, f64)) {
-        let range = lists.range(cluster as usize);
+    fn bound(&mut self, codes: &Codes<'_>, range: Range<usize>, (cluster, square): (u32, f64)) {
         self.bounds.resize(range.len(), 0.0);
         let Query { step, length, error, .. } = self.query;
         let distance = square.sqrt();
         let base = (distance / WIDER - error).max(0.0).powi(2);
         // No code is more than twice as far from the centroid as its row: a step is rounded by at most what it stands for.
-        let longest = 2.0 * f64::from(lists.radii[cluster as usize]) * WIDER;
+        let longest = 2.0 * f64::from(codes.radii[cluster as usize]) * WIDER;
         // The centroid is at most so far from the origin as the query is, and from that.
         let away = distance + error + length;
         let sum = base + longest * (longest + 2.0 * (away + length));
         if sum < LARGEST {
             let base = base - SLACK * sum - UNDERFLOW;
-            let (scales, excesses) = (&lists.terms.scales[range.clone()], &lists.terms.excesses[range]);
+            let (scales, excesses) = (&codes.scales()[range.clone()], &codes.excesses()[range]);
             code_bounds(base as f32, (2.0 * step) as f32, excesses, scales, &self.dots, &mut self.bounds);
         } else {
             self.bounds.fill(0.0);

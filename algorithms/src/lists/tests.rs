@@ -74,6 +74,10 @@ proptest! {
             all.retain(|found| lists.cluster_of(found.id as usize) == cluster);
             all.truncate(m);
             prop_assert_eq!(&found, &all);
+            // Codes leave no row out, so without them as much is found.
+            let uncoded = Lists { codes: None, ..lists };
+            searcher.nearest(&uncoded, Metric::Euclidean, &query, breadth, m, without, &mut found);
+            prop_assert_eq!(&found, &naive(&lists, &query, breadth, m, without));
         }
     }
 }
@@ -207,7 +211,12 @@ fn what_cannot_be_sure_takes_all_lists() {
 fn damage_is_named() {
     let centroids = Centroids::new(1, vec![0.0, 9.0]);
     let view = |starts: &[u64], terms: &[f32]| {
-        Lists::new(&centroids, starts, &[0.0, 1.0, 9.0], &[0; 48], terms, &[1.0, 0.0]).map(|lists| lists.len())
+        let codes = Codes { bytes: &[0; 48], terms, radii: &[1.0, 0.0] };
+        let rows = &[0.0, 1.0, 9.0];
+        let uncoded = Lists::new(&centroids, starts, rows, None).map(|lists| lists.len());
+        let coded = Lists::new(&centroids, starts, rows, Some(codes)).map(|lists| lists.len());
+        assert!(uncoded == coded || terms.len() != 9);
+        coded
     };
     assert_eq!(view(&[0, 2, 3], &[0.0; 9]), Ok(3));
     assert_eq!(view(&[0, 3], &[0.0; 9]), Err(ListsError::Length { array: "starts", found: 2, expected: 3 }));

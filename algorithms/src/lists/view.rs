@@ -3,32 +3,37 @@
 use super::{Guide, Terms, code_length};
 use crate::kmeans::Centroids;
 
-/// Rows in order of their cluster, with their codes. The arrays lie in memory or in a mapped file; this only looks at them.
+/// Rows in order of their cluster, with their codes if they have any. The arrays lie in memory or in a mapped file; this only looks at them.
 ///
 /// | array | length | contents |
 /// |---|---|---|
 /// | `starts` | k + 1 | where each cluster's rows begin; from 0 to n |
 /// | `rows` | n x d | the rows |
-/// | `codes` | n x [`code_length`] | a byte per column |
-/// | `terms` | n | what the codes mean |
-/// | `radii` | k | the largest distance of a row of the list to the centroid, never too small; 0 for no rows |
 #[derive(Clone, Copy, Debug)]
 pub struct Lists<'a> {
     pub(super) centroids: &'a Centroids,
     pub(super) starts: &'a [u64],
     pub(super) rows: &'a [f32],
-    pub(super) codes: &'a [i8],
-    pub(super) terms: Columns<'a>,
-    pub(super) radii: &'a [f32],
+    pub(super) codes: Option<Codes<'a>>,
     pub(super) guide: Option<&'a Guide>,
 }
 
-/// [`Terms`], column by column.
+/// Codes of the rows of [`Lists`], which tell how far away a row is at least. They tell of straight-line distances only, so rows that are
+/// compared in other ways do without: all rows of a list are looked at then.
+///
+/// | array | length | contents |
+/// |---|---|---|
+/// | `bytes` | n x [`code_length`] | a byte per column |
+/// | `terms` | 3 n | what the codes mean: all scales, then all excesses, then all errors of [`Terms`] |
+/// | `radii` | k | the largest distance of a row of the list to the centroid, never too small; 0 for no rows |
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Columns<'a> {
-    pub(super) scales: &'a [f32],
-    pub(super) excesses: &'a [f32],
-    pub(super) errors: &'a [f32],
+pub struct Codes<'a> {
+    /// The codes.
+    pub bytes: &'a [i8],
+    /// What they mean.
+    pub terms: &'a [f32],
+    /// How far the lists reach.
+    pub radii: &'a [f32],
 }
 
 /// Why arrays are no lists.
@@ -50,8 +55,7 @@ pub enum ListsError {
 }
 
 impl<'a> Lists<'a> {
-    /// Looks at arrays, of unknown origin: every search in accepted lists stays in range. `terms` holds all scales, then all
-    /// excesses, then all errors. O(k).
+    /// Looks at arrays, of unknown origin: every search in accepted lists stays in range. O(k).
     ///
     /// # Errors
     /// If the arrays do not fit each other.
@@ -59,20 +63,15 @@ impl<'a> Lists<'a> {
         centroids: &'a Centroids,
         starts: &'a [u64],
         rows: &'a [f32],
-        codes: &'a [i8],
-        terms: &'a [f32],
-        radii: &'a [f32],
+        codes: Option<Codes<'a>>,
     ) -> Result<Self, ListsError> {
         let (k, d) = (centroids.len(), centroids.dimension());
         let n = rows.len() / d;
-        let lengths = [
-            ("starts", starts.len(), k + 1),
-            ("rows", rows.len(), n * d),
-            ("codes", codes.len(), n * code_length(d)),
-            ("terms", terms.len(), 3 * n),
-            ("radii", radii.len(), k),
-        ];
-        for (array, found, expected) in lengths {
+        let arrays = [("starts", starts.len(), k + 1), ("rows", rows.len(), n * d)];
+        let of_codes = codes.map(|Codes { bytes, terms, radii }| {
+            [("codes", bytes.len(), n * code_length(d)), ("terms", terms.len(), 3 * n), ("radii", radii.len(), k)]
+        });
+        for (array, found, expected) in arrays.into_iter().chain(of_codes.into_iter().flatten()) {
             if found != expected {
                 return Err(ListsError::Length { array, found, expected });
             }
@@ -84,21 +83,12 @@ impl<'a> Lists<'a> {
         if ends != (0, n as u64) || u32::try_from(n).is_err() {
             return Err(ListsError::Starts(k));
         }
-        Ok(Self::of(centroids, starts, rows, codes, terms, radii))
+        Ok(Self::of(centroids, starts, rows, codes))
     }
 
     /// Looks at arrays that are known to fit.
-    pub(super) fn of(
-        centroids: &'a Centroids,
-        starts: &'a [u64],
-        rows: &'a [f32],
-        codes: &'a [i8],
-        terms: &'a [f32],
-        radii: &'a [f32],
-    ) -> Self {
-        let (scales, rest) = terms.split_at(terms.len() / 3);
-        let (excesses, errors) = rest.split_at(terms.len() / 3);
-        Self { centroids, starts, rows, codes, terms: Columns { scales, excesses, errors }, radii, guide: None }
+    pub(super) fn of(centroids: &'a Centroids, starts: &'a [u64], rows: &'a [f32], codes: Option<Codes<'a>>) -> Self {
+        Self { centroids, starts, rows, codes, guide: None }
     }
 
     /// With a guide to the centroids.
@@ -113,7 +103,7 @@ impl<'a> Lists<'a> {
 
     /// Number of rows, n.
     pub fn len(&self) -> usize {
-        self.terms.scales.len()
+        self.rows.len() / self.centroids.dimension()
     }
 
     /// Whether there are no rows.
@@ -151,6 +141,24 @@ impl<'a> Lists<'a> {
     /// If there is no such cluster.
     pub fn range(&self, cluster: usize) -> std::ops::Range<usize> {
         self.starts[cluster] as usize..self.starts[cluster + 1] as usize
+    }
+}
+
+impl<'a> Codes<'a> {
+    /// The scales of all rows.
+    pub(super) fn scales(&self) -> &'a [f32] {
+        &self.terms[..self.terms.len() / 3]
+    }
+
+    /// The excesses of all rows.
+    pub(super) fn excesses(&self) -> &'a [f32] {
+        let n = self.terms.len() / 3;
+        &self.terms[n..2 * n]
+    }
+
+    /// The errors of all rows.
+    pub(super) fn errors(&self) -> &'a [f32] {
+        &self.terms[self.terms.len() / 3 * 2..]
     }
 }
 

@@ -1,10 +1,7 @@
 //! Choosing tables, hashes and probes for a recall.
 
-use rayon::prelude::*;
-
-use super::{Effort, Family, Searcher, SetFamily, SignFamily, StableFamily, Tables, brute_force};
+use super::{Effort, Family, SetFamily, SignFamily, StableFamily, Tables, Trial};
 use crate::metric::Metric;
-use crate::random::{Purpose, Stream};
 
 /// Rows hashed or compared that cost as much as looking up a bucket.
 const BUCKET_COST: f64 = 2.0;
@@ -56,18 +53,14 @@ pub struct OutOfReach {
 /// `sample` holds some rows, row-major, for example those with the smallest hashes; `families` what may be taken, with at
 /// most `goal.most_tables` tables used ([`sign_families`], [`stable_families`], [`set_families`]).
 ///
-/// The method is trial. Some rows of the sample, chosen by `seed`, are asked for: their true neighbours in the sample are found by
-/// [`brute_force`], leaving the row itself out: of `m` neighbours among all rows a sample holds `m * sample / rows` (at least 1 is
-/// asked for), and these lie as far away as the `m` do. For each family, for 1, 2, 4, ... tables and 1, 2, 4, ... probes per table
-/// (1 without [`Family::has_moves`]) it is counted how many of them are among the candidates, and how many candidates there are. A setting will do if the lower
-/// end of the mean recall's confidence interval (Wilson 1927; one-sided, 95 %) reaches the target. Its cost is
+/// The method is trial ([`Trial`]): for each family, for 1, 2, 4, ... tables and 1, 2, 4, ... probes per table
+/// (1 without [`Family::has_moves`]) it is counted how many of the true neighbours of some rows of the sample are among the candidates, and how many
+/// candidates there are. A setting will do if the lower end of the mean recall's confidence interval (Wilson 1927; one-sided, 95 %) reaches the target. Its cost is
 ///
 /// > candidates * rows / sample + 2 probes + tables * hashes
 ///
 /// in comparisons of two rows, where a projection costs as much as a comparison. The cheapest is taken, ties by the first;
 /// then its number of probes is lowered by bisection.
-/// Where the sample holds less than an `m`-th of the rows, neighbours in it are farther away than in all the data and so
-/// harder to find: the recall then errs on the safe side.
 ///
 /// Takes O(queries x sample x dimension) and, per family, the time to build its tables on the sample. The result does not
 /// depend on the number of threads.
@@ -85,23 +78,19 @@ pub fn choose<F: Family>(
     goal: Goal,
     seed: u64,
 ) -> Result<Choice, OutOfReach> {
-    assert!(!families.is_empty() && goal.queries > 0 && goal.neighbours > 0, "nothing to choose from");
+    assert!(!families.is_empty(), "nothing to choose from");
     assert!(goal.most_tables > 0 && goal.most_probes > 0, "no tables or probes");
     let d = families[0].0.dimension();
     let n = sample.len() / d;
-    assert!(n > goal.neighbours, "a sample of {n} rows for {} neighbours", goal.neighbours);
-    let queries = pick(n, goal.queries, seed);
-    // As many of the sample lie within the same distance as do of all rows, scaled down.
-    let near = (goal.neighbours as f64 * n as f64 / goal.rows.max(n) as f64).ceil() as usize;
-    let truth = truth(sample, d, metric, &queries, near);
+    let trial = Trial::new(sample, d, metric, (goal.neighbours, goal.queries, goal.rows), seed);
     // A setting, and whether it will do.
     let attempt = |index: usize, all: &Tables<F::Key>, effort: Effort| {
         let (family, hashes) = &families[index];
-        let found = trial(family, all, sample, &queries, &truth, effort);
+        let found = trial.of(family, all, effort);
         let candidates = found.candidates * goal.rows as f64 / n as f64;
         let cost = candidates + BUCKET_COST * effort.probes as f64 + (effort.tables * hashes) as f64;
         let choice = Choice { family: index, effort, recall: found.recall, candidates, cost };
-        (choice, sure(choice.recall, queries.len()) >= goal.recall)
+        (choice, sure(choice.recall, trial.queries()) >= goal.recall)
     };
     let mut chosen: Option<Choice> = None;
     // Any setting comes nearer than this.
@@ -144,46 +133,6 @@ pub fn choose<F: Family>(
     Ok(choice)
 }
 
-/// The nearest other rows of each query.
-fn truth(sample: &[f32], d: usize, metric: Metric, queries: &[u32], near: usize) -> Vec<Vec<u32>> {
-    let nearest = |&query: &u32| {
-        let found = brute_force(sample, metric, &sample[query as usize * d..][..d], near + 1);
-        found.iter().map(|found| found.id).filter(|&id| id != query).take(near).collect()
-    };
-    queries.par_iter().map(nearest).collect()
-}
-
-/// What a setting does on average.
-struct Found {
-    recall: f64,
-    candidates: f64,
-}
-
-/// Asks for all queries.
-fn trial<F: Family>(
-    family: &F,
-    tables: &Tables<F::Key>,
-    sample: &[f32],
-    queries: &[u32],
-    truth: &[Vec<u32>],
-    effort: Effort,
-) -> Found {
-    let d = family.dimension();
-    let counts: Vec<(usize, usize)> = queries
-        .par_iter()
-        .zip(truth)
-        .map_init(Searcher::new, |searcher, (&query, truth)| {
-            let candidates = searcher.candidates(family, tables, &sample[query as usize * d..][..d], effort);
-            let hits = truth.iter().filter(|id| candidates.binary_search(id).is_ok()).count();
-            (hits, candidates.len())
-        })
-        .collect();
-    let n = counts.len() as f64;
-    let hits = counts.iter().zip(truth).map(|(&(hits, _), truth)| hits as f64 / truth.len() as f64).sum::<f64>();
-    let candidates = counts.iter().map(|&(_, candidates)| candidates as f64).sum::<f64>();
-    Found { recall: hits / n, candidates: candidates / n }
-}
-
 /// What a recall seen in `n` queries is at least, with a one-sided confidence of 95 % (Wilson 1927). No recall varies more
 /// than that of queries that find all or nothing, for which this is made.
 fn sure(recall: f64, n: usize) -> f64 {
@@ -191,16 +140,6 @@ fn sure(recall: f64, n: usize) -> f64 {
     let z2 = Z * Z / n as f64;
     let spread = (recall * (1.0 - recall) / n as f64 + z2 / (4.0 * n as f64)).sqrt();
     (recall + z2 / 2.0 - Z * spread) / (1.0 + z2)
-}
-
-/// The rows with the smallest hashes, ascending.
-pub(crate) fn pick(n: usize, count: usize, seed: u64) -> Vec<u32> {
-    let stream = Stream::new(seed, Purpose::Sample, 0);
-    let mut rows: Vec<u32> = (0..n as u32).collect();
-    rows.sort_unstable_by_key(|&row| stream.hash(row.into()));
-    rows.truncate(count);
-    rows.sort_unstable();
-    rows
 }
 
 /// `from`, twice that, and so on, and `to`; nothing if `from` is beyond `to`.
@@ -245,6 +184,7 @@ pub fn set_families(dimension: usize, tables: usize, seed: u64) -> Vec<(SetFamil
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lsh::{Searcher, brute_force};
     use crate::made;
 
     fn blobs(n: usize, d: usize, salt: u64) -> Vec<f32> {
@@ -302,15 +242,14 @@ mod tests {
         let sample = blobs(1500, 8, 4);
         let families = sign_families(8, 1500, 6, 2);
         let goal = Goal { most_tables: 6, most_probes: 48, queries: 60, rows: 6000, ..goal(0.8) };
-        let queries = pick(1500, 60, 9);
-        let truth = truth(&sample, 8, Metric::Euclidean, &queries, 3);
+        let trial = Trial::new(&sample, 8, Metric::Euclidean, (10, 60, 6000), 9);
         let mut expected: Option<(f64, usize, Effort)> = None;
         for (index, (family, hashes)) in families.iter().enumerate() {
             let all = Tables::of_vectors(family, &sample);
             for tables in [1, 2, 4, 6] {
                 for probes in doubling(tables, 48) {
                     let effort = Effort { tables, probes };
-                    let found = trial(family, &all, &sample, &queries, &truth, effort);
+                    let found = trial.of(family, &all, effort);
                     let cost = found.candidates * 4.0 + 2.0 * probes as f64 + (tables * hashes) as f64;
                     if sure(found.recall, 60) >= 0.8 && expected.is_none_or(|(least, ..)| cost < least) {
                         expected = Some((cost, index, effort));
@@ -325,7 +264,7 @@ mod tests {
         // One probe less would not do, or was one that every table needs.
         let all = Tables::of_vectors(&families[index].0, &sample);
         let does = |probes| {
-            let found = trial(&families[index].0, &all, &sample, &queries, &truth, Effort { tables, probes });
+            let found = trial.of(&families[index].0, &all, Effort { tables, probes });
             sure(found.recall, 60) >= 0.8
         };
         assert!(does(choice.effort.probes) && (choice.effort.probes == tables || !does(choice.effort.probes - 1)));

@@ -13,7 +13,7 @@
 //! [`Tables`] hold who shares a key, as flat arrays that may lie in a mapped file; a [`Searcher`] looks
 //! into several buckets of each ([`Probes`]) and ranks what it finds by exact distance.
 //!
-//! [`choose()`] finds how many tables, hashes and probes a recall takes.
+//! [`choose()`] finds how many tables, hashes and probes a recall takes; a [`Trial`] tells the recall of given ones.
 //! [`BucketPartial`] clusters rows by the buckets they share, part by part: [`Clusters`].
 //!
 //! All random choices are functions of a seed ([`crate::random`]), and a key depends on the row alone: not on its place
@@ -40,9 +40,9 @@ mod sign;
 mod similar;
 mod stable;
 mod tables;
+mod trial;
 
 pub use buckets::{BucketPartial, Collector, Deal};
-pub(crate) use choose::pick;
 pub use choose::{Choice, Goal, OutOfReach, choose, set_families, sign_families, stable_families};
 pub use cluster::{Clusters, NOISE};
 pub use components::{Components, ParentError};
@@ -57,3 +57,5 @@ pub use set_family::SetFamily;
 pub use sign::SignFamily;
 pub use stable::StableFamily;
 pub use tables::{Tables, TablesError};
+pub use trial::Trial;
+pub(crate) use trial::pick;

@@ -9,6 +9,7 @@ mod decimal;
 mod evaluation;
 mod features;
 mod history;
+mod lsh;
 mod metric;
 mod output;
 mod pods;
@@ -26,13 +27,14 @@ pub(crate) use decimal::{PATTERN as DECIMAL_PATTERN, RATIO_PATTERN};
 pub use evaluation::{Evaluation, Gates};
 pub use features::{FeatureStep, L2Normalize, MinMax, Pca, Standardize};
 pub use history::History;
+pub use lsh::Lsh;
 pub use metric::{Metric, MetricType};
 pub use output::Output;
 pub(crate) use pods::LABEL_PATTERN;
 pub use pods::{PodTemplate, Resources, TaintEffect, Toleration, TolerationOperator};
 pub use rollout::{Rollout, RolloutGates, RolloutStep};
 pub use schedule::{ConcurrencyPolicy, Schedule};
-pub use serving::{Autoscaling, Cache, Lsh, Redis, RedisTls, Serving};
+pub use serving::{Autoscaling, Cache, Redis, RedisTls, Serving};
 pub use source::{Columns, Format, InvalidRows, SetColumn, Source};
 pub use store::{SecretReference, Store};
 pub use uri::Uri;
@@ -128,6 +130,15 @@ use crate::status::ClusteringJobStatus;
     validation = Rule::new("!has(self.algorithm.lsh) || self.metric.type == 'Euclidean' || !has(self.algorithm.lsh.width)")
         .message("width is used only with the metric Euclidean; remove it, or set metric.type: Euclidean")
         .field_path(".algorithm.lsh.width"),
+    validation = Rule::new("!has(self.serving) || !has(self.serving.lsh) || !has(self.serving.lsh.tables) || self.metric.type != 'Euclidean' || has(self.serving.lsh.width)")
+        .message("hash tables set by hand need width with the metric Euclidean, a few times the distance of items that are near each other")
+        .field_path(".serving.lsh.width"),
+    validation = Rule::new("!has(self.serving) || !has(self.serving.lsh) || !has(self.serving.lsh.width) || self.metric.type == 'Euclidean'")
+        .message("the width of hash tables is used only with the metric Euclidean; remove it, or set metric.type: Euclidean")
+        .field_path(".serving.lsh.width"),
+    validation = Rule::new("!has(self.serving) || !has(self.serving.lsh) || !has(self.serving.lsh.probes) || self.metric.type != 'Jaccard'")
+        .message("hashes of sets do not tell which bucket is beside another; remove probes, and set more tables or fewer hashes to find more")
+        .field_path(".serving.lsh.probes"),
     validation = Rule::new("self.metric.type != 'Jaccard' || has(self.algorithm.lsh)")
         .message("the metric Jaccard works with the algorithm lsh; choose that, or another metric for k-means")
         .field_path(".metric.type"),

@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Decimal, PodTemplate, RATIO_PATTERN, Resources, Rollout, SecretReference};
+use super::{Lsh, PodTemplate, Resources, Rollout, SecretReference};
 
 /// Settings of serving.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -51,8 +51,8 @@ pub struct Serving {
     pub progress_deadline_seconds: i32,
 
     /// similarItems keeps the rows with the model, so that the items similar to an id or to a vector can be asked for. They take as much room
-    /// in the output, and on the disk of each serving pod once more, as the vectors have after the feature steps, and a quarter on top.
-    /// Default: false. Mutable; setting it asks for a new run.
+    /// in the output, and on the disk of each serving pod once more, as the vectors have after the feature steps, and on the disk a quarter
+    /// on top unless they are sets. Default: false. Mutable; setting it asks for a new run.
     #[serde(default)]
     pub similar_items: bool,
 
@@ -159,21 +159,6 @@ fn default_redis_port() -> i32 {
 
 fn default_redis_timeout() -> i32 {
     5
-}
-
-/// Hash tables over the items.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Lsh {
-    /// targetRecall is the share of the ten most similar items that is found, on average. The number of tables, hashes and
-    /// probes is chosen for it on a sample. Default: "0.95". From "0" to "1". Mutable; replaces the pods, one after the other.
-    #[serde(default = "default_recall")]
-    #[schemars(regex(pattern = RATIO_PATTERN))]
-    pub target_recall: Decimal,
-}
-
-fn default_recall() -> Decimal {
-    Decimal::from("0.95")
 }
 
 /// Bounds of autoscaling, which needs a metrics server in the cluster.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path as LocalPath;
 
-use coterie_algorithms::lists::{Breadth, Lists, Searcher, Terms, breadth_for, code_length, encode_list};
+use coterie_algorithms::lists::{Breadth, Codes, Lists, Searcher, Terms, breadth_for, code_length, encode_list};
 use coterie_algorithms::metric::Metric;
 use memmap2::MmapMut;
 use object_store::path::Path;
@@ -13,10 +13,12 @@ use tempfile::NamedTempFile;
 use super::ItemsError;
 use super::column::map_mut;
 use super::fetch::{RowIds, Rows};
-use super::file::{Allotter, Footer, Ids, Sections, seal};
+use super::file::{Allotter, CodeSections, Footer, Ids, Sections, seal};
 use super::index::Options;
+use super::parameters::TableOptions;
+use super::setting::{FEWEST, NEIGHBOURS, Rows as AllRows, chosen, given};
 use super::stop::Stop;
-use super::tables::{self, NEIGHBOURS};
+use super::tables::{self, TablesInfo};
 use crate::model::Model;
 
 /// Items that are asked for to find out how many lists the recall takes.
@@ -62,10 +64,12 @@ impl<'a> Draft<'a> {
         let mut room = Allotter::default();
         let sections = Sections {
             starts: room.room(k + 1, size_of::<u64>()),
-            radii: room.room(k, size_of::<f32>()),
-            terms: room.room(3 * n, size_of::<f32>()),
             rows: room.room(n * d, size_of::<f32>()),
-            codes: room.room(n * code_length(d), 1),
+            codes: (model.metric != Metric::Jaccard).then(|| CodeSections {
+                bytes: room.room(n * code_length(d), 1),
+                terms: room.room(3 * n, size_of::<f32>()),
+                radii: room.room(k, size_of::<f32>()),
+            }),
             ids: Ids::Int(room.room(n, size_of::<i64>())),
             by_id: room.room(n, size_of::<u32>()),
             ordinals: (!options.shard.is_whole()).then(|| room.room(n, size_of::<u64>())),
@@ -124,11 +128,13 @@ impl<'a> Draft<'a> {
         if self.next[..] != self.starts[1..] {
             return Err(ItemsError::index(target, "the parts have fewer rows of a cluster than were counted"));
         }
-        self.encode()?;
+        numbers_mut::<u64>(&mut self.map, &self.sections.starts).copy_from_slice(&self.starts);
+        if let Some(codes) = self.sections.codes.clone() {
+            self.encode(&codes)?;
+        }
         self.sort_ids().map_err(failed)?;
         let breadth = self.breadth(target)?;
-        let wanted = self.options.tables && self.count as u64 >= tables::FEWEST;
-        let tables = if wanted { Some(self.tables(target)?) } else { None };
+        let tables = if self.count as u64 >= FEWEST { self.tables(target)? } else { None };
         self.stop.check()?;
         self.map.flush().map_err(failed)?;
         let footer = Footer {
@@ -146,33 +152,32 @@ impl<'a> Draft<'a> {
     }
 
     /// Codes of all rows, cluster by cluster.
-    fn encode(&mut self) -> Result<(), ItemsError> {
+    fn encode(&mut self, codes: &CodeSections) -> Result<(), ItemsError> {
         let (d, k) = (self.model.dimension(), self.model.n_clusters());
         let length = code_length(d);
         let centroids = &self.model.centroids;
         let starts = &self.starts;
-        let (before, behind) = self.map.split_at_mut(self.sections.codes.start as usize);
+        let (before, behind) = self.map.split_at_mut(codes.bytes.start as usize);
         let rows = numbers::<f32>(before, &self.sections.rows);
-        let bytes = (self.sections.codes.end - self.sections.codes.start) as usize;
+        let bytes = (codes.bytes.end - codes.bytes.start) as usize;
         let mut rest: &mut [i8] = bytemuck::cast_slice_mut(&mut behind[..bytes]);
         let mut lists = Vec::with_capacity(k);
         for cluster in 0..k {
             let range = starts[cluster] as usize..starts[cluster + 1] as usize;
-            let (codes, others) = rest.split_at_mut(range.len() * length);
-            lists.push((cluster, &rows[range.start * d..range.end * d], codes));
+            let (own, others) = rest.split_at_mut(range.len() * length);
+            lists.push((cluster, &rows[range.start * d..range.end * d], own));
             rest = others;
         }
         let stop = self.stop;
-        let encode = |(cluster, rows, codes)| {
+        let encode = |(cluster, rows, own)| {
             stop.check()?;
-            Ok(encode_list(centroids, cluster, rows, codes))
+            Ok(encode_list(centroids, cluster, rows, own))
         };
         let encoded: Vec<(Vec<Terms>, f32)> = lists.into_par_iter().map(encode).collect::<Result<_, ItemsError>>()?;
         let terms = encoded.iter().flat_map(|(terms, _)| terms);
-        Terms::write(terms, numbers_mut(&mut self.map, &self.sections.terms));
-        let radii = numbers_mut::<f32>(&mut self.map, &self.sections.radii);
+        Terms::write(terms, numbers_mut(&mut self.map, &codes.terms));
+        let radii = numbers_mut::<f32>(&mut self.map, &codes.radii);
         radii.iter_mut().zip(&encoded).for_each(|(radius, (_, found))| *radius = *found);
-        numbers_mut::<u64>(&mut self.map, &self.sections.starts).copy_from_slice(&self.starts);
         Ok(())
     }
 
@@ -199,16 +204,14 @@ impl<'a> Draft<'a> {
     }
 
     fn lists(&self, target: &LocalPath) -> Result<Lists<'_>, ItemsError> {
-        let Sections { rows, codes, terms, radii, .. } = &self.sections;
-        Lists::new(
-            &self.model.centroids,
-            &self.starts,
-            numbers(&self.map, rows),
-            numbers(&self.map, codes),
-            numbers(&self.map, terms),
-            numbers(&self.map, radii),
-        )
-        .map_err(|error| ItemsError::lists(target, error))
+        let Sections { rows, codes, .. } = &self.sections;
+        let codes = codes.as_ref().map(|CodeSections { bytes, terms, radii }| Codes {
+            bytes: numbers(&self.map, bytes),
+            terms: numbers(&self.map, terms),
+            radii: numbers(&self.map, radii),
+        });
+        Lists::new(&self.model.centroids, &self.starts, numbers(&self.map, rows), codes)
+            .map_err(|error| ItemsError::lists(target, error))
     }
 
     fn breadth(&self, target: &LocalPath) -> Result<Breadth, ItemsError> {
@@ -223,18 +226,26 @@ impl<'a> Draft<'a> {
             .ok_or(ItemsError::Interrupted)
     }
 
-    fn tables(&mut self, target: &LocalPath) -> Result<tables::TablesInfo, ItemsError> {
-        let metric = self.model.metric;
-        let distance = match metric {
-            Metric::Euclidean => typical_distance(&self.lists(target)?),
-            // Neither angles nor sets have a unit.
-            Metric::Cosine | Metric::Jaccard => 1.0,
+    /// The hash tables, if any are asked for.
+    fn tables(&mut self, target: &LocalPath) -> Result<Option<TablesInfo>, ItemsError> {
+        let (metric, seed) = (self.model.metric, self.model.training.seed);
+        let values = numbers::<f32>(&self.map, &self.sections.rows);
+        let rows = AllRows { values, dimension: self.model.dimension(), metric };
+        let setting = match self.options.tables {
+            TableOptions::None => return Ok(None),
+            TableOptions::Chosen => {
+                let distance = match metric {
+                    Metric::Euclidean => typical_distance(&self.lists(target)?),
+                    // Neither angles nor sets have a unit.
+                    Metric::Cosine | Metric::Jaccard => 1.0,
+                };
+                chosen(rows, (self.options.recall, distance), seed, self.stop)
+            }
+            TableOptions::Given(parameters) => given(rows, parameters.checked(metric)?, seed, self.stop),
         };
-        let rows = numbers::<f32>(&self.map, &self.sections.rows);
         self.stop.check()?;
-        let goal = (self.options.recall, distance, self.model.training.seed);
-        let rows = (rows, self.model.dimension());
-        tables::build(self.file.as_file(), &mut self.room, rows, metric, goal, self.stop)
+        tables::build(self.file.as_file(), &mut self.room, rows, setting, self.stop)
+            .map(Some)
             .map_err(|source| ItemsError::File { action: "write", file: target.to_owned(), source })
     }
 }

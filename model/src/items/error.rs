@@ -23,6 +23,9 @@ pub enum ItemsError {
         /// Number of items.
         rows: u64,
     },
+    /// The hash tables asked for cannot be built.
+    #[error("the hash tables that are asked for cannot be built")]
+    Parameters(#[from] super::ParametersError),
     /// The object store refused or failed.
     #[error("object store failed to {action} {path}")]
     Store {
@@ -80,7 +83,7 @@ impl ItemsError {
     /// Exit status of a command that fails with this error, as [`crate::ModelError::exit_code`].
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::None { .. } | Self::TooMany { .. } => 64,
+            Self::None { .. } | Self::TooMany { .. } | Self::Parameters(_) => 64,
             Self::Store { source, .. } => match source {
                 object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => 66,
                 object_store::Error::NotFound { .. } => 65,

@@ -3,7 +3,7 @@
 //! ```text
 //! arrays, each at a multiple of 64 bytes
 //! footer (JSON)
-//! length of the footer, 8 bytes little-endian | BLAKE3 of the footer, 32 bytes | "coterie items 4\n"
+//! length of the footer, 8 bytes little-endian | BLAKE3 of the footer, 32 bytes | "coterie items 5\n"
 //! ```
 //!
 //! A file without the last line was not finished. The arrays themselves are not hashed: that would take longer than all the
@@ -20,7 +20,7 @@ use super::index::Options;
 use super::tables::TablesInfo;
 
 /// What the file ends with.
-const MAGIC: &[u8; 16] = b"coterie items 4\n";
+const MAGIC: &[u8; 16] = b"coterie items 5\n";
 const TAIL: usize = 8 + 32 + MAGIC.len();
 /// Longest footer.
 const FOOTER_CAP: usize = 1 << 20;
@@ -50,16 +50,24 @@ pub(super) struct Footer {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Sections {
     pub(super) starts: Range<u64>,
-    pub(super) radii: Range<u64>,
-    pub(super) terms: Range<u64>,
     pub(super) rows: Range<u64>,
-    pub(super) codes: Range<u64>,
+    /// None of sets, whose distances codes tell nothing of.
+    pub(super) codes: Option<CodeSections>,
     pub(super) ids: Ids,
     /// Places in order of their ids.
     pub(super) by_id: Range<u64>,
     /// Place of each row among the items of all shards, in the order of the parts; none where this holds all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) ordinals: Option<Range<u64>>,
+}
+
+/// Where the codes lie: the arrays of [`coterie_algorithms::lists::Codes`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CodeSections {
+    pub(super) bytes: Range<u64>,
+    pub(super) terms: Range<u64>,
+    pub(super) radii: Range<u64>,
 }
 
 /// Where the ids lie.
@@ -124,7 +132,8 @@ pub(super) fn footer(bytes: &[u8]) -> Result<Footer, String> {
     let (length, rest) = tail.split_first_chunk::<8>().ok_or("it is too short")?;
     let (digest, magic) = rest.split_first_chunk::<32>().ok_or("it is too short")?;
     if magic != MAGIC {
-        return Err("its end is missing".to_owned());
+        let other = magic.starts_with(b"coterie items ");
+        return Err(if other { "another release made it" } else { "its end is missing" }.to_owned());
     }
     let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
     if length > body.len() || length > FOOTER_CAP {

@@ -6,7 +6,7 @@ use std::path::{Path as LocalPath, PathBuf};
 use std::sync::Arc;
 
 use coterie_algorithms::kmeans::Centroids;
-use coterie_algorithms::lists::{Breadth, Guide, Lists, ListsError};
+use coterie_algorithms::lists::{Breadth, Codes, Guide, Lists, ListsError};
 use memmap2::Mmap;
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -14,9 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use super::build::Draft;
 use super::column::{Column, map};
-use super::file::{Footer, Ids, footer};
+use super::file::{CodeSections, Footer, Ids, footer};
+use super::parameters::TableOptions;
 use super::replaced::{Replaced, hold};
-use super::tables::{FEWEST, ItemTables};
+use super::setting::FEWEST;
+use super::tables::ItemTables;
 use super::{EXTENSION, ItemsError, MOST_ITEMS, Shard, Stop, count, fetch};
 use crate::model::{Model, RowId};
 
@@ -26,8 +28,8 @@ use crate::model::{Model, RowId};
 pub struct Options {
     /// Share of the ten nearest items that a query finds, on average; 0..=1.
     pub recall: f64,
-    /// Whether hash tables are built beside the lists.
-    pub tables: bool,
+    /// Hash tables beside the lists.
+    pub tables: TableOptions,
     /// The part of the items that it holds.
     #[serde(default, skip_serializing_if = "Shard::is_whole")]
     pub shard: Shard,
@@ -37,23 +39,30 @@ pub struct Options {
 #[derive(Debug)]
 pub struct ItemIndex {
     starts: Column<u64>,
-    radii: Column<f32>,
-    terms: Column<f32>,
     rows: Column<f32>,
-    codes: Column<i8>,
+    /// None of sets.
+    codes: Option<CodeColumns>,
     ids: IdColumns,
     by_id: Column<u32>,
     ordinals: Option<Column<u64>>,
     total: u64,
     options: Options,
     breadth: Breadth,
-    guide: Guide,
     tables: Option<ItemTables>,
     identity: String,
     content: String,
     replaced: Replaced,
     /// Locked, as it is mapped.
     _file: File,
+}
+
+/// What is searched first, of rows and of centroids.
+#[derive(Debug)]
+struct CodeColumns {
+    bytes: Column<i8>,
+    terms: Column<f32>,
+    radii: Column<f32>,
+    guide: Guide,
 }
 
 #[derive(Debug)]
@@ -64,7 +73,7 @@ enum IdColumns {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { recall: 0.95, tables: false, shard: Shard::WHOLE }
+        Self { recall: 0.95, tables: TableOptions::None, shard: Shard::WHOLE }
     }
 }
 
@@ -85,6 +94,7 @@ impl ItemIndex {
         stop: &Stop,
     ) -> Result<Self, ItemsError> {
         let items = model.items.as_ref().ok_or_else(|| ItemsError::None { version: model.version.clone() })?;
+        options.tables.check(model.metric)?;
         let parts = items.held_by(options.shard);
         let rows = parts.iter().fold(0u64, |sum, (_, part)| sum.saturating_add(part.rows));
         if rows > MOST_ITEMS {
@@ -127,14 +137,12 @@ impl ItemIndex {
             footer(&bytes).map_err(index)?;
         let wanted = model.items.as_ref().map(super::Items::digest);
         if digest != crate::digest(model) || Some(items) != wanted || found != options {
-            return Err(index("it belongs to another model".to_owned()));
+            return Err(index("it is of another model or has other tables".to_owned()));
         }
         let index = Self {
             starts: column(&bytes, &sections.starts).map_err(index)?,
-            radii: column(&bytes, &sections.radii).map_err(index)?,
-            terms: column(&bytes, &sections.terms).map_err(index)?,
             rows: column(&bytes, &sections.rows).map_err(index)?,
-            codes: column(&bytes, &sections.codes).map_err(index)?,
+            codes: sections.codes.map(|sections| codes(&bytes, &sections, model)).transpose().map_err(index)?,
             ids: match &sections.ids {
                 Ids::Int(ids) => IdColumns::Int(column(&bytes, ids).map_err(index)?),
                 Ids::Text(ends, texts) => {
@@ -146,7 +154,6 @@ impl ItemIndex {
             total: model.items.as_ref().map_or(0, |items| items.rows),
             options,
             breadth,
-            guide: Guide::new(&model.centroids),
             tables: None,
             identity: if options.shard.is_whole() {
                 format!("{} {breadth:?}", identity(model, options))
@@ -196,7 +203,8 @@ impl ItemIndex {
     /// Whether similar items are found by hash tables unless another way is asked for. A shard may have too few items for tables of its
     /// own.
     pub fn offers_tables(&self) -> bool {
-        self.tables.is_some() || (!self.shard().is_whole() && self.options.tables && self.total >= FEWEST)
+        self.tables.is_some()
+            || (!self.shard().is_whole() && self.options.tables != TableOptions::None && self.total >= FEWEST)
     }
 
     /// Orders the items of a cluster, over all shards, as an index of all of them does.
@@ -262,15 +270,16 @@ impl ItemIndex {
     /// # Errors
     /// If they are not.
     pub fn lists<'a>(&'a self, centroids: &'a Centroids) -> Result<Lists<'a>, ListsError> {
-        let lists = Lists::new(
-            centroids,
-            self.starts.as_ref(),
-            self.rows.as_ref(),
-            self.codes.as_ref(),
-            self.terms.as_ref(),
-            self.radii.as_ref(),
-        )?;
-        Ok(lists.guided(&self.guide))
+        let codes = self.codes.as_ref().map(|CodeColumns { bytes, terms, radii, guide: _ }| Codes {
+            bytes: bytes.as_ref(),
+            terms: terms.as_ref(),
+            radii: radii.as_ref(),
+        });
+        let lists = Lists::new(centroids, self.starts.as_ref(), self.rows.as_ref(), codes)?;
+        Ok(match &self.codes {
+            Some(codes) => lists.guided(&codes.guide),
+            None => lists,
+        })
     }
 
     /// The id of the item at a place.
@@ -311,9 +320,19 @@ fn column<T: bytemuck::AnyBitPattern>(map: &Arc<Mmap>, range: &Range<u64>) -> Re
     super::tables::column(map, range)
 }
 
+fn codes(map: &Arc<Mmap>, sections: &CodeSections, model: &Model) -> Result<CodeColumns, String> {
+    let CodeSections { bytes, terms, radii } = sections;
+    Ok(CodeColumns {
+        bytes: column(map, bytes)?,
+        terms: column(map, terms)?,
+        radii: column(map, radii)?,
+        guide: Guide::new(&model.centroids),
+    })
+}
+
 /// All that an index depends on, beside its shard.
 fn identity(model: &Model, options: Options) -> String {
-    format!("{} {} {}", content(model), options.recall, options.tables)
+    format!("{} {} {:?}", content(model), options.recall, options.tables)
 }
 
 /// The model and its items.

@@ -24,7 +24,9 @@ mod error;
 mod fetch;
 mod file;
 mod index;
+mod parameters;
 mod replaced;
+mod setting;
 mod shard;
 mod stop;
 mod tables;
@@ -37,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::ItemsError;
 pub use index::{ItemIndex, Options};
+pub use parameters::{ParametersError, TableOptions, TableParameters};
 pub use replaced::Replaced;
 pub use shard::{MOST_SHARDS, Shard, ShardError};
 pub use stop::Stop;

@@ -1,9 +1,6 @@
 //! Hash tables over the items.
 
-use coterie_algorithms::lsh::{
-    Effort, Family, Goal, Neighbour, Searcher, SetFamily, SignFamily, StableFamily, Tables, choose, set_families,
-    sign_families, stable_families,
-};
+use coterie_algorithms::lsh::{Effort, Neighbour, Searcher, SetFamily, SignFamily, StableFamily, Tables};
 use coterie_algorithms::metric::Metric;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -12,21 +9,10 @@ use std::sync::Arc;
 
 use super::column::Column;
 use super::file::Allotter;
+use super::parameters::{MOST_HASHES, MOST_TABLES};
+use super::setting::{Rows, Setting};
 use super::stop::{Stop, Stoppable};
 use memmap2::Mmap;
-
-/// Most tables that are built, and most buckets that a query tries.
-const MOST_TABLES: usize = 16;
-const MOST_PROBES: usize = 4096;
-/// Rows on which the parameters are tried, and most bytes of them.
-const SAMPLE: usize = 20_000;
-const SAMPLE_BYTES: usize = 256 << 20;
-/// Rows of the sample that are asked for.
-const QUERIES: usize = 200;
-/// Items below which no tables are built: looking at all of them is faster, and a trial says nothing.
-pub(super) const FEWEST: u64 = 100;
-/// Neighbours whose recall counts.
-pub(super) const NEIGHBOURS: usize = 10;
 
 /// How the tables were made, and where they lie.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,97 +68,36 @@ pub struct TablesSearcher {
     wide: Searcher<u64>,
 }
 
-/// Chooses parameters for a recall, builds the tables and writes them.
-///
-/// Of a cosine model near means a small angle, which planes through the origin tell; of sets, many members in common, which the
-/// smallest hashes tell; otherwise a small distance, which cells tell. `distance` is how far apart near rows typically are.
-/// Where the recall is out of reach, what comes nearest is built. Once it is asked to stop, what is built is worth nothing.
+/// Builds tables and writes them. Once it is asked to stop, what is built is worth nothing.
 pub(super) fn build(
     file: &File,
     room: &mut Allotter,
-    (rows, dimension): (&[f32], usize),
-    metric: Metric,
-    (recall, distance, seed): (f64, f64, u64),
+    Rows { values, dimension: d, .. }: Rows<'_>,
+    setting: Setting,
     stop: &Stop,
 ) -> std::io::Result<TablesInfo> {
-    let n = rows.len() / dimension;
-    let sample = sample(rows, dimension);
-    let goal = Goal {
-        recall,
-        neighbours: NEIGHBOURS,
-        queries: QUERIES,
-        most_tables: MOST_TABLES,
-        most_probes: MOST_PROBES,
-        rows: n,
-    };
-    match metric {
-        Metric::Cosine => {
-            let families = stoppable(sign_families(dimension, n, MOST_TABLES, seed), stop);
-            let (family, effort, recall) = chosen(&families, &sample, metric, goal, seed);
-            let hashing = Hashing::Sign { bits: families[family].0.0.bits() };
-            let family = SignFamily::new(dimension, effort.tables, families[family].0.0.bits(), seed);
-            store(file, room, &Tables::of_vectors(&Stoppable(family, stop), rows), hashing, effort, (recall, seed))
+    let Setting { hashing, effort, recall: _, seed } = setting;
+    match hashing {
+        Hashing::Sign { bits } => {
+            let family = SignFamily::new(d, effort.tables, bits, seed);
+            store(file, room, &Tables::of_vectors(&Stoppable(family, stop), values), setting)
         }
-        Metric::Jaccard => {
-            let families = stoppable(set_families(dimension, MOST_TABLES, seed), stop);
-            let (family, effort, recall) = chosen(&families, &sample, metric, goal, seed);
-            let hashes = families[family].0.0.hashes();
-            let family = SetFamily::new(dimension, effort.tables, hashes, seed);
-            store(
-                file,
-                room,
-                &Tables::of_vectors(&Stoppable(family, stop), rows),
-                Hashing::MinHash { hashes },
-                effort,
-                (recall, seed),
-            )
+        Hashing::Stable { hashes, width } => {
+            let family = StableFamily::new(d, effort.tables, hashes, width, seed);
+            store(file, room, &Tables::of_vectors(&Stoppable(family, stop), values), setting)
         }
-        Metric::Euclidean => {
-            let families = stoppable(stable_families(dimension, distance, MOST_TABLES, seed), stop);
-            let (family, effort, recall) = chosen(&families, &sample, metric, goal, seed);
-            let (hashes, width) = (families[family].0.0.hashes(), families[family].0.0.width());
-            let family = StableFamily::new(dimension, effort.tables, hashes, width, seed);
-            let hashing = Hashing::Stable { hashes, width };
-            store(file, room, &Tables::of_vectors(&Stoppable(family, stop), rows), hashing, effort, (recall, seed))
+        Hashing::MinHash { hashes } => {
+            let family = SetFamily::new(d, effort.tables, hashes, seed);
+            store(file, room, &Tables::of_vectors(&Stoppable(family, stop), values), setting)
         }
     }
-}
-
-fn stoppable<F>(families: Vec<(F, usize)>, stop: &Stop) -> Vec<(Stoppable<'_, F>, usize)> {
-    families.into_iter().map(|(family, hashes)| (Stoppable(family, stop), hashes)).collect()
-}
-
-/// Rows spread evenly over all, which lie in order of their clusters.
-fn sample(rows: &[f32], dimension: usize) -> Vec<f32> {
-    let n = rows.len() / dimension;
-    let count = sampled(n, dimension);
-    (0..count).flat_map(|i| rows[i * n / count * dimension..][..dimension].iter().copied()).collect()
-}
-
-/// Rows of a sample of `n`: of wide ones fewer, but enough for a trial.
-fn sampled(n: usize, dimension: usize) -> usize {
-    let room = SAMPLE_BYTES / size_of::<f32>() / dimension.max(1);
-    n.min(SAMPLE).min(room.max(FEWEST as usize))
-}
-
-fn chosen<F: Family>(
-    families: &[(F, usize)],
-    sample: &[f32],
-    metric: Metric,
-    goal: Goal,
-    seed: u64,
-) -> (usize, Effort, f64) {
-    let choice = choose(families, sample, metric, goal, seed).unwrap_or_else(|error| error.best);
-    (choice.family, choice.effort, choice.recall)
 }
 
 fn store<K: coterie_algorithms::lsh::Key + bytemuck::NoUninit>(
     file: &File,
     room: &mut Allotter,
     tables: &Tables<K>,
-    hashing: Hashing,
-    effort: Effort,
-    (recall, seed): (f64, u64),
+    Setting { hashing, effort, recall, seed }: Setting,
 ) -> std::io::Result<TablesInfo> {
     let (starts, keys, offsets, rows) = tables.parts();
     Ok(TablesInfo {
@@ -195,20 +120,19 @@ impl ItemTables {
         let starts = column(map, &info.starts)?;
         let (offsets, rows) = (column(map, &info.offsets)?, column(map, &info.rows)?);
         let possible = (1..=MOST_TABLES).contains(&info.tables) && dimension > 0;
+        let few = |hashes: usize| (1..=MOST_HASHES).contains(&hashes);
         let kind = match info.hashing {
-            Hashing::Sign { bits } if possible && (1..=32).contains(&bits) => {
+            Hashing::Sign { bits } if possible && few(bits as usize) => {
                 let family = SignFamily::new(dimension, info.tables, bits, info.seed);
                 let tables = Tables::from_parts(n, starts, column(map, &info.keys)?, offsets, rows);
                 Kind::Sign(family, tables.map_err(|error| error.to_string())?)
             }
-            Hashing::Stable { hashes, width }
-                if possible && (1..=32).contains(&hashes) && width.is_finite() && width > 0.0 =>
-            {
+            Hashing::Stable { hashes, width } if possible && few(hashes) && width.is_finite() && width > 0.0 => {
                 let family = StableFamily::new(dimension, info.tables, hashes, width, info.seed);
                 let tables = Tables::from_parts(n, starts, column(map, &info.keys)?, offsets, rows);
                 Kind::Stable(family, tables.map_err(|error| error.to_string())?)
             }
-            Hashing::MinHash { hashes } if possible && (1..=32).contains(&hashes) => {
+            Hashing::MinHash { hashes } if possible && few(hashes) => {
                 let family = SetFamily::new(dimension, info.tables, hashes, info.seed);
                 let tables = Tables::from_parts(n, starts, column(map, &info.keys)?, offsets, rows);
                 Kind::Sets(family, tables.map_err(|error| error.to_string())?)
@@ -234,7 +158,7 @@ impl ItemTables {
         self.effort.probes
     }
 
-    /// Recall of the ten nearest on a sample, when the parameters were chosen.
+    /// Recall of the ten nearest on a sample, when the tables were built.
     pub fn recall(&self) -> f64 {
         self.recall
     }
@@ -270,19 +194,4 @@ impl ItemTables {
 pub(super) fn column<T: bytemuck::AnyBitPattern>(map: &Arc<Mmap>, range: &Range<u64>) -> Result<Column<T>, String> {
     let bytes = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
     bytes.and_then(|(start, end)| Column::new(map, start..end)).ok_or_else(|| "an array lies beyond its end".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn samples_of_wide_rows_are_bounded_by_their_bytes() {
-        assert_eq!(sampled(500, 8), 500);
-        assert_eq!(sampled(1 << 30, 8), SAMPLE);
-        assert_eq!(sampled(1 << 30, 65_536), 1024);
-        assert_eq!(sampled(1 << 30, 1 << 30), 100);
-        let rows: Vec<f32> = (0..60u8).map(f32::from).collect();
-        assert_eq!(sample(&rows, 3), rows);
-    }
 }

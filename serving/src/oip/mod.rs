@@ -45,14 +45,13 @@ async fn infer(app: &App, served: &Arc<Served>, request: Inference) -> Result<Ve
     let names = wanted(&outputs, neighbors.is_some())?;
     let matrix = tensor::matrix(served, inputs, app.settings.max_rows)?;
     let rows = matrix.rows();
-    let near = if names.contains(&OutputName::NeighborIds) {
+    let (assignments, near) = if names.contains(&OutputName::NeighborIds) {
         let count = query::neighbour_count(served, neighbors.unwrap_or(query::DEFAULT_COUNT.into()), rows)?;
-        let ids = app.compute.neighbours(served, matrix.clone(), count).await?;
-        Some((ids, count))
+        let (assignments, ids) = app.assign_with_neighbours(served, matrix, count).await?;
+        (assignments, Some((ids, count)))
     } else {
-        None
+        (app.assign(served, matrix, false).await?, None)
     };
-    let assignments = app.assign(served, matrix, false).await?;
     Ok(names.into_iter().map(|name| output(name, &assignments, near.as_ref())).collect())
 }
 

@@ -4,7 +4,7 @@ use super::tensor::{Contents, Data, Input, Output};
 use super::{Inference, binary, infer, malformed, metadata, served};
 use crate::app::App;
 use crate::query::{QueryError, Served};
-use crate::rest::{Refusal, Reply, SPELT_AT_ONCE, body, json, spell};
+use crate::rest::{Refusal, Reply, body, json, spell};
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -175,10 +175,9 @@ async fn model_infer(State(app): State<Arc<App>>, target: Addressed, request: Re
     let served = served(&app, &model, &version)?;
     let Asked { inference, spelling } = body::digest(&app, bytes, move |bytes| read(bytes, json_length)).await?;
     let outputs = infer(&app, &served, inference).await?;
-    let large = outputs.iter().map(|output| output.data.len()).sum::<usize>() > SPELT_AT_ONCE;
+    let numbers = outputs.iter().map(|output| output.data.len()).sum();
     let reply = move || answer(&served, &spelling, &outputs);
-    let reply = if large { app.compute.offload(reply).await? } else { reply() };
-    Ok(reply?)
+    Ok(app.compute.spell(numbers, reply).await??)
 }
 
 fn addressed(target: Addressed) -> Result<Target, QueryError> {

@@ -13,6 +13,9 @@ const MAX_LIMIT: u32 = 10_000;
 /// Most numbers in the centroids of a page.
 const MAX_NUMBERS: usize = 1 << 22;
 
+/// Numbers that a cluster is told by, beside its centroid.
+const NUMBERS_OF_CLUSTER: usize = 16;
+
 /// One cluster: what was measured in training, and its centroid when asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClusterView<'a> {
@@ -35,6 +38,16 @@ pub struct Page {
     pub limit: Option<u32>,
     /// Whether centroids are wanted; they may have at most 4,194,304 numbers together.
     pub centroids: bool,
+}
+
+impl Page {
+    /// Numbers in the page of a model, roughly: what it takes to spell it.
+    pub(crate) fn numbers(self, served: &Served) -> usize {
+        let model = served.model();
+        let left = model.n_clusters().saturating_sub(self.offset as usize);
+        let centroid = if self.centroids { model.dimension() } else { 0 };
+        left.min(self.limit.unwrap_or(DEFAULT_LIMIT) as usize).saturating_mul(NUMBERS_OF_CLUSTER + centroid)
+    }
 }
 
 /// Cluster `id`, with its centroid and what it got of late, as of `now`.

@@ -76,12 +76,31 @@ pub enum QueryError {
     },
     /// Sets were sent to a model that does not know the columns of their members.
     #[error(
-        "this model does not tell which columns members have: it was trained on columns of zeros and ones, or before models told. Send a \
-         vector of {dimension} numbers, 1 for every member and 0 for all others, or train again with source.columns.set"
+        "this model does not tell which columns members have: it was trained on columns of zeros and ones some of which have one name. Send a \
+         vector of {dimension} numbers, 1 for every member and 0 for all others"
     )]
     MembersUnknown {
         /// Values the model takes.
         dimension: usize,
+    },
+    /// Sets of integers were sent to a model whose members are the names of its features.
+    #[error("the members of this model's sets are the names of its features ({features}): send texts")]
+    MembersAreNames {
+        /// The first feature names.
+        features: String,
+    },
+    /// A member is no name of a feature.
+    #[error(
+        "{}member {at} of the set, counted from 0, is no name of a feature ({features}): GET /v1/model lists all; correct it or leave it out",
+        place(*row)
+    )]
+    NoFeature {
+        /// Row in the request; `None` for a lone set.
+        row: Option<usize>,
+        /// Place in the set.
+        at: usize,
+        /// The first feature names.
+        features: String,
     },
     /// Sets have integers and texts as members.
     #[error("integers and texts are mixed in sets: send only what the sets of the training data have")]

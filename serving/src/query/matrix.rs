@@ -160,12 +160,15 @@ pub(crate) fn check_dimension(model: &Model, found: usize, row: Option<usize>) -
     if found == 0 && row.is_none() {
         return Err(QueryError::Empty);
     }
-    let mut features =
-        model.feature_names.iter().take(NAMES_SHOWN).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-    if model.feature_names.len() > NAMES_SHOWN {
-        features.push_str(", ...");
-    }
+    let features = first_features(model);
     Err(QueryError::Dimension { row, expected, found, features })
+}
+
+/// The names of the first features, for messages.
+pub(super) fn first_features(model: &Model) -> String {
+    let names = model.feature_names.iter().take(NAMES_SHOWN).map(|name| format!("{name:?}"));
+    let more = (model.feature_names.len() > NAMES_SHOWN).then(|| "...".to_owned());
+    names.chain(more).collect::<Vec<_>>().join(", ")
 }
 
 fn check_count(rows: usize, most: usize) -> Result<(), QueryError> {

@@ -1,7 +1,7 @@
 //! Sets of a request, by their members. They stay as short as they came: rows of zeros and ones, which are many times as long,
 //! are made of a few of them at a time.
 
-use super::{Matrix, QueryError, metric_name};
+use super::{Matrix, QueryError, Served, matrix, metric_name};
 use coterie_algorithms::members::{Members, hash};
 use coterie_algorithms::metric::Metric;
 use coterie_model::Model;
@@ -18,6 +18,8 @@ pub struct Sets {
     ends: Vec<usize>,
     /// The greatest of `members`, and the set that it is in.
     greatest: (u64, usize),
+    /// Whether members are the columns of features that were named.
+    named: bool,
 }
 
 impl Sets {
@@ -71,6 +73,34 @@ impl Sets {
         Ok(Matrix::from_set(model, self)?.rows_in(0..1))
     }
 
+    /// Number of members in all sets.
+    pub(crate) fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The sets as the model of `served` takes them: where their members are names of features, with the columns of these. O(members).
+    /// `several` when the request was not for one set.
+    ///
+    /// # Errors
+    /// [`QueryError`] about the first member that is no name of a feature.
+    pub(crate) fn named(mut self, served: &Served, several: bool) -> Result<Self, QueryError> {
+        let Some(names) = &served.names else { return Ok(self) };
+        if self.kind == Some(Members::Integers) {
+            return Err(QueryError::MembersAreNames { features: matrix::first_features(served.model()) });
+        }
+        for row in 0..self.len() {
+            for (at, member) in self.range(row).enumerate() {
+                let column = names.column(self.members[member]).ok_or_else(|| QueryError::NoFeature {
+                    row: several.then_some(row),
+                    at,
+                    features: matrix::first_features(served.model()),
+                })?;
+                self.members[member] = column.into();
+            }
+        }
+        Ok(Self { kind: Some(Members::Integers), named: true, ..self })
+    }
+
     /// Whether the model was trained on such sets; O(1). `several` when the request was not for one set.
     ///
     /// # Errors
@@ -80,7 +110,11 @@ impl Sets {
         if model.metric != Metric::Jaccard {
             return Err(QueryError::NotOfSets { metric: metric_name(model.metric), dimension });
         }
-        let Some(members) = model.members else { return Err(QueryError::MembersUnknown { dimension }) };
+        let members = match model.members {
+            Some(members) => members,
+            None if self.named => return Ok(()),
+            None => return Err(QueryError::MembersUnknown { dimension }),
+        };
         let (greatest, row) = self.greatest;
         match self.kind {
             Some(kind) if kind != members => Err(QueryError::OtherMembers { members }),
@@ -104,7 +138,7 @@ impl Sets {
 
     /// Some of the sets.
     pub(super) fn pick(&self, sets: &[usize]) -> Self {
-        let mut picked = Self { kind: self.kind, greatest: self.greatest, ..Self::default() };
+        let mut picked = Self { kind: self.kind, greatest: self.greatest, named: self.named, ..Self::default() };
         for &set in sets {
             picked.members.extend_from_slice(self.set(set));
             picked.end();
@@ -113,8 +147,13 @@ impl Sets {
     }
 
     fn set(&self, at: usize) -> &[u64] {
+        &self.members[self.range(at)]
+    }
+
+    /// Where in `members` a set is.
+    fn range(&self, at: usize) -> Range<usize> {
         let start = if at == 0 { 0 } else { self.ends[at - 1] };
-        &self.members[start..self.ends[at]]
+        start..self.ends[at]
     }
 }
 

@@ -8,7 +8,7 @@ mod addresses;
 mod grpc;
 mod json;
 
-use coterie_model::items::Options;
+use coterie_model::items::{Options, TableOptions};
 use coterie_serving::Settings;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -22,7 +22,7 @@ fn runtime() -> Runtime {
 }
 
 async fn songs_with_items() -> Running {
-    let options = Options { recall: 0.9, tables: true, ..Options::default() };
+    let options = Options { recall: 0.9, tables: TableOptions::Chosen, ..Options::default() };
     let served = with_items(models::songs(), &[0.0, 0.0, 0.5, 0.0, 3.0, 1.0, 0.0, -4.0], options).await;
     start_served(served, Settings::default()).await
 }

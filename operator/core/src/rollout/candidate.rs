@@ -1,7 +1,9 @@
 //! The replicas of the accepted model, and their configuration.
 
 use coterie_crds::ClusteringJob;
-use coterie_crds::run::{CacheConfig, RedisConfig, RedisTlsConfig, SERVE_CONFIG_KEY, ServeConfig, ShadowConfig};
+use coterie_crds::run::{
+    CacheConfig, ItemsConfig, RedisConfig, RedisTlsConfig, SERVE_CONFIG_KEY, ServeConfig, ShadowConfig,
+};
 use coterie_crds::spec::{Cache, Redis, RedisTls, Serving};
 use coterie_crds::status::ModelStatus;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
@@ -43,7 +45,7 @@ pub(super) fn configure(
         model: model.uri.clone(),
         digest: model.digest.clone(),
         store: store.map(resolved_store).unwrap_or_default(),
-        items: context.spec.as_ref().ok().and_then(|spec| spec.resolved.items),
+        items: context.spec.as_ref().ok().and_then(|spec| spec.resolved.items).map(ItemsConfig::from),
         cache: serving.cache.as_ref().map(cache_config),
         shadow,
     };

@@ -1,6 +1,7 @@
 //! Models: which one is served, and how traffic gets there.
 
 use coterie_crds::names::condition;
+use coterie_crds::spec::Lsh;
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::{DeploymentCondition, DeploymentStatus};
 
@@ -207,10 +208,21 @@ fn similar_items_come_with_the_next_model_and_need_room_on_the_node() {
 
     // Hash tables are a matter of serving alone: other pods, no other run.
     situation.change(|job| {
-        job.spec.serving.as_mut().unwrap().lsh =
-            Some(coterie_crds::spec::Lsh { target_recall: coterie_crds::spec::Decimal::from("0.9") });
+        job.spec.serving.as_mut().unwrap().lsh = Some(Lsh { target_recall: Some("0.9".into()), ..Lsh::default() });
     });
     situation.rest();
     assert_eq!(situation.status().run.as_ref().unwrap().number, 2);
     assert_eq!(situation.serve_config("v2")["items"], serde_json::json!({"recall": 0.9, "tables": true}));
+
+    // So are their parameters, set by hand.
+    let by_hand = Lsh { tables: Some(16), hashes: Some(12), width: Some("0.5".into()), ..Lsh::default() };
+    for (probes, told) in [(None, serde_json::json!(null)), (Some(64), serde_json::json!(64))] {
+        let lsh = Lsh { probes, ..by_hand.clone() };
+        situation.change(|job| job.spec.serving.as_mut().unwrap().lsh = Some(lsh));
+        situation.rest();
+        assert_eq!(situation.status().run.as_ref().unwrap().number, 2);
+        let parameters = serde_json::json!({"tables": 16, "hashes": 12, "width": 0.5, "probes": told});
+        let items = serde_json::json!({"recall": 0.95, "tables": true, "parameters": parameters});
+        assert_eq!(situation.serve_config("v2")["items"], items);
+    }
 }

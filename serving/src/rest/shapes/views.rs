@@ -2,7 +2,6 @@
 
 use crate::query::{self, ClusterView, Map, MapItem, Place, Recent, Served};
 use coterie_algorithms::hierarchical::{Dendrogram, Merge};
-use coterie_algorithms::members::Members;
 use coterie_model::items::ItemTables;
 use coterie_model::{DistancePercentiles, Metrics, RowId};
 use serde::Serialize;
@@ -170,7 +169,7 @@ pub(crate) struct ModelReply<'a> {
     input_dimension: usize,
     feature_names: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
-    members: Option<Members>,
+    members: Option<&'static str>,
     dimension: usize,
     clusters: usize,
     rows: u64,
@@ -192,6 +191,12 @@ struct ItemsReply {
     lists: usize,
     /// Hash tables; 0 where there are none.
     tables: usize,
+    /// Buckets of them that a query looks into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probes: Option<usize>,
+    /// Share of the ten nearest that they find, on a sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recall: Option<f64>,
 }
 
 impl<'a> ModelReply<'a> {
@@ -206,7 +211,7 @@ impl<'a> ModelReply<'a> {
             metric: query::metric_name(model.metric),
             input_dimension: model.input_dimension(),
             feature_names: &model.feature_names,
-            members: model.members,
+            members: served.members(),
             dimension: model.dimension(),
             clusters: model.n_clusters(),
             rows: training.input.rows,
@@ -219,6 +224,8 @@ impl<'a> ModelReply<'a> {
                 count: items.total(),
                 lists: items.breadth().lists,
                 tables: items.tables().map_or(0, ItemTables::count),
+                probes: items.tables().map(ItemTables::probes),
+                recall: items.tables().map(ItemTables::recall),
             }),
         }
     }
