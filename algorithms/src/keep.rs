@@ -56,6 +56,13 @@ impl<K: Ord + Copy> Smallest<K> {
         }
     }
 
+    /// Whether the other set, which may have come from anywhere, can be merged into this one.
+    pub(crate) fn has_shape_of(&self, other: &Self) -> bool {
+        self.dimension == other.dimension
+            && other.slab.len() == other.heap.len() * other.dimension
+            && other.heap.iter().all(|&(_, slot)| (slot as usize) < other.heap.len())
+    }
+
     /// Adds everything the other set holds.
     pub(crate) fn merge(&mut self, other: &Self) {
         for &(key, slot) in &other.heap {

@@ -332,6 +332,15 @@ async fn a_part_of_a_shard_that_changed_is_refused() {
     assert_eq!(index.len(), 400);
 }
 
+/// The end of an index that an earlier release made of a model.
+fn earlier(name: &str) -> Vec<u8> {
+    let footer = format!(
+        r#"{{"model":"blake3:00","name":"{name}","options":{{"recall":0.9,"tables":true,"shard":{{"number":0,"of":1}}}},"breadth":{{"lists":2}}}}"#
+    );
+    let digest = blake3::hash(footer.as_bytes());
+    [footer.as_bytes(), &(footer.len() as u64).to_le_bytes(), digest.as_bytes(), b"coterie items 4\n"].concat()
+}
+
 #[tokio::test]
 async fn an_index_takes_the_place_of_those_before_that_nobody_has_mapped() {
     let place = place();
@@ -366,6 +375,13 @@ async fn an_index_takes_the_place_of_those_before_that_nobody_has_mapped() {
         files(&place.cache).iter().map(|file| file.file_name().unwrap().to_str().unwrap()[..3].to_owned()).collect();
     left.sort();
     assert_eq!(left, ["not", "v1-", "v3-", "v5-"]);
+    // A file of an earlier release, whose options had another form, goes as well; one of another model stays.
+    for (name, goes) in [("songs", true), ("films", false)] {
+        let path = place.cache.join("v0-earlier.items");
+        std::fs::write(&path, earlier(name)).unwrap();
+        let removed = newest.replaced().remove().unwrap();
+        assert_eq!((removed.contains(&path), path.exists()), (goes, !goes), "{name}");
+    }
     // Who comes back to a version makes its index again.
     assert_eq!(open("songs", "v1", whole).await.len(), ROWS);
 }

@@ -27,8 +27,8 @@ pub mod inference {
 /// The public services with their comments, as an encoded `FileDescriptorSet`, for server reflection.
 pub const PUBLIC_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/public.bin"));
 
-/// Version of the coordination protocol; both sides of a run must agree.
-pub const PROTOCOL_VERSION: u32 = 2;
+/// Version of the coordination protocol; both sides of a run must agree. Steps and partials are part of it, so it goes up with their form.
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Largest piece of a chunked message, in bytes.
 pub const CHUNK_BYTES: usize = 1 << 20;

@@ -96,24 +96,23 @@ impl BucketPartial {
 }
 
 /// Collects the keys of rows, in memory that a bucket of many rows does not fill: 16 bytes per bucket, as much again or
-/// [`FOLD`] rows for those that were not looked at yet, and links.
+/// its room for those that were not looked at yet, and links.
 #[derive(Clone, Debug)]
 pub struct Collector {
     parts: Vec<Part>,
     /// Keys and rows, per part, that are no part of it yet, and their number.
     pending: Vec<Vec<(u64, u32)>>,
     held: usize,
-    /// How many may be held.
+    /// How many may be held, at least and now.
+    least: usize,
     room: usize,
 }
 
-/// Rows and keys that are held before they are sorted into buckets, at least: 4 MiB.
-const FOLD: usize = 1 << 18;
-
 impl Collector {
-    /// Nothing yet, for so many parts.
-    pub fn new(parts: usize) -> Self {
-        Self { parts: vec![Part::default(); parts], pending: vec![Vec::new(); parts], held: 0, room: FOLD }
+    /// Nothing yet, for so many parts. `room` rows and keys, of 16 bytes each, are held before they are sorted into buckets, or as many as there are
+    /// buckets.
+    pub fn new(parts: usize, room: usize) -> Self {
+        Self { parts: vec![Part::default(); parts], pending: vec![Vec::new(); parts], held: 0, least: room, room }
     }
 
     /// Takes in that a row has this key, in this part. O(log m) amortised for m rows.
@@ -142,7 +141,7 @@ impl Collector {
         }
         self.held = 0;
         // As many as there are buckets, so that merging them takes no longer than sorting.
-        self.room = self.parts.iter().map(|part| part.buckets.len()).sum::<usize>().max(FOLD);
+        self.room = self.parts.iter().map(|part| part.buckets.len()).sum::<usize>().max(self.least);
     }
 }
 
@@ -188,9 +187,11 @@ mod tests {
     use crate::lsh::{Family, StableFamily};
     use crate::random::{Purpose, Stream};
 
+    const ROOM: usize = 1 << 18;
+
     /// The rows from `first` on, dealt.
     fn partial(deal: Deal, first: usize, keys: &[[u64; 2]]) -> BucketPartial {
-        let mut collector = Collector::new(deal.parts() as usize);
+        let mut collector = Collector::new(deal.parts() as usize, 7);
         for (row, keys) in (first as u32..).zip(keys) {
             for (table, &key) in (0..).zip(keys) {
                 collector.push(deal.part(table, key) as usize, key, row);
@@ -255,13 +256,13 @@ mod tests {
 
     #[test]
     fn a_bucket_of_most_rows_takes_little_memory() {
-        let mut collector = Collector::new(1);
-        let rows = 4 * FOLD as u32;
+        let mut collector = Collector::new(1, ROOM);
+        let rows = 4 * ROOM as u32;
         for row in 0..rows {
             // One in ten is alone.
             let key = if row % 10 == 3 { u64::from(row) } else { 0 };
             collector.push(0, key, row);
-            assert!(collector.held < collector.room && collector.room == FOLD);
+            assert!(collector.held < collector.room && collector.room == ROOM);
         }
         let partial = collector.finish();
         let part = &partial.parts[0];
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_row_that_does_not_exist_is_refused() {
-        let mut collector = Collector::new(1);
+        let mut collector = Collector::new(1, ROOM);
         [0, 3].into_iter().for_each(|row| collector.push(0, 5, row));
         let refused = Err(LinksError::Row { row: 3, rows: 3 });
         assert_eq!(collector.finish().connect(&mut Components::new(3)), refused);
@@ -291,7 +292,7 @@ mod tests {
         let mut keys = vec![0; 600 * 30];
         family.keys(&rows, &mut keys);
         let deal = Deal { tables: 30, bits: 0 };
-        let mut collector = Collector::new(30);
+        let mut collector = Collector::new(30, ROOM);
         for (row, keys) in (0..).zip(keys.chunks_exact(30)) {
             (0..).zip(keys).for_each(|(table, key)| collector.push(deal.part(table, *key) as usize, *key, row));
         }

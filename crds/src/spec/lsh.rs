@@ -9,7 +9,7 @@ use super::{Decimal, RATIO_PATTERN};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.targetRecall) || !(has(self.tables) || has(self.hashes) || has(self.width) || has(self.probes))")
+    validation = Rule::new("!has(self.targetRecall) || self.targetRecall == '0.95' || !(has(self.tables) || has(self.hashes) || has(self.width) || has(self.probes))")
         .message("the tables of a targetRecall are chosen by trial; leave tables, hashes, width and probes out, or leave targetRecall out to set them by hand")
         .field_path(".targetRecall"),
     validation = Rule::new("has(self.tables) == has(self.hashes) && (has(self.tables) || !(has(self.width) || has(self.probes)))")
@@ -23,8 +23,8 @@ use super::{Decimal, RATIO_PATTERN};
 )]
 pub struct Lsh {
     /// targetRecall is the share of the ten most similar items that is found, on average. The number of tables, hashes and
-    /// probes is chosen for it on a sample. A decimal number in quotes, from `"0"` to `"1"`. Excludes tables, hashes, width and probes. Unset, without
-    /// them: `"0.95"`. Mutable; replaces the pods, one after the other.
+    /// probes is chosen for it on a sample. A decimal number in quotes, from `"0"` to `"1"`. Another than `"0.95"`, which earlier releases wrote into
+    /// every object, excludes tables, hashes, width and probes. Unset, without them: `"0.95"`. Mutable; replaces the pods, one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = RATIO_PATTERN))]
     pub target_recall: Option<Decimal>,

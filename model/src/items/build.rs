@@ -132,7 +132,9 @@ impl<'a> Draft<'a> {
         if let Some(codes) = self.sections.codes.clone() {
             self.encode(&codes)?;
         }
+        self.stop.check()?;
         self.sort_ids().map_err(failed)?;
+        self.stop.check()?;
         let breadth = self.breadth(target)?;
         let tables = if self.count as u64 >= FEWEST { self.tables(target)? } else { None };
         self.stop.check()?;
@@ -235,7 +237,7 @@ impl<'a> Draft<'a> {
             TableOptions::None => return Ok(None),
             TableOptions::Chosen => {
                 let distance = match metric {
-                    Metric::Euclidean => typical_distance(&self.lists(target)?),
+                    Metric::Euclidean => typical_distance(&self.lists(target)?, self.stop)?,
                     // Neither angles nor sets have a unit.
                     Metric::Cosine | Metric::Jaccard => 1.0,
                 };
@@ -251,18 +253,19 @@ impl<'a> Draft<'a> {
 }
 
 /// How far apart near rows are.
-fn typical_distance(lists: &Lists<'_>) -> f64 {
+fn typical_distance(lists: &Lists<'_>, stop: &Stop) -> Result<f64, ItemsError> {
     let n = lists.len();
     let (mut searcher, mut found) = (Searcher::new(), Vec::new());
     let asked = n.min(DISTANCES);
     let mut distances = 0.0;
     for row in (0..asked).map(|i| i * n / asked) {
+        stop.check()?;
         let all = Breadth::lists(lists.count());
         searcher.nearest(lists, Metric::Euclidean, lists.row(row), all, NEIGHBOURS, Some(row as u32), &mut found);
         distances += found.last().map_or(0.0, |last| last.distance);
     }
     // Where most rows are equal any width will do.
-    Some(distances / asked.max(1) as f64).filter(|&distance| distance > 0.0).unwrap_or(1.0)
+    Ok(Some(distances / asked.max(1) as f64).filter(|&distance| distance > 0.0).unwrap_or(1.0))
 }
 
 fn numbers<'a, T: bytemuck::AnyBitPattern>(map: &'a [u8], range: &Range<u64>) -> &'a [T] {

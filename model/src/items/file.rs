@@ -16,11 +16,14 @@ use std::os::unix::fs::FileExt;
 use coterie_algorithms::lists::Breadth;
 use serde::{Deserialize, Serialize};
 
+use super::Shard;
 use super::index::Options;
 use super::tables::TablesInfo;
 
 /// What the file ends with.
 const MAGIC: &[u8; 16] = b"coterie items 5\n";
+/// What begins the mark of every release.
+const ANY_MAGIC: &[u8] = b"coterie items ";
 const TAIL: usize = 8 + 32 + MAGIC.len();
 /// Longest footer.
 const FOOTER_CAP: usize = 1 << 20;
@@ -115,24 +118,49 @@ pub(super) fn seal(file: &File, end: u64, footer: &Footer) -> std::io::Result<()
     file.sync_all()
 }
 
-/// The footer of a file, of which only the end is read.
-pub(super) fn footer_of(file: &File) -> Result<Footer, String> {
+/// What the footer of a file of any release says about whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Claim {
+    /// The model's name; not in files of the first releases.
+    #[serde(default)]
+    pub(super) name: Option<String>,
+    pub(super) options: ClaimedOptions,
+}
+
+/// The part of the options that all releases know.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct ClaimedOptions {
+    pub(super) shard: Shard,
+}
+
+/// Whose a file is, of which only the end is read.
+pub(super) fn claim_of(file: &File) -> Result<Claim, String> {
     let read = || {
         let size = file.metadata()?.len();
         let start = size.saturating_sub((TAIL + FOOTER_CAP) as u64);
         let mut end = vec![0; (size - start) as usize];
         file.read_exact_at(&mut end, start).map(|()| end)
     };
-    footer(&read().map_err(|error: std::io::Error| error.to_string())?)
+    let end = read().map_err(|error: std::io::Error| error.to_string())?;
+    parsed(sealed(&end, |magic| magic.starts_with(ANY_MAGIC))?)
 }
 
 /// The footer at the end of a file's bytes.
 pub(super) fn footer(bytes: &[u8]) -> Result<Footer, String> {
+    parsed(sealed(bytes, |magic| magic == MAGIC)?)
+}
+
+fn parsed<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
+    serde_json::from_slice(text).map_err(|error| format!("its footer cannot be read: {error}"))
+}
+
+/// The text of the footer at the end of a file's bytes.
+fn sealed(bytes: &[u8], is_known: impl Fn(&[u8]) -> bool) -> Result<&[u8], String> {
     let (body, tail) = bytes.split_at_checked(bytes.len().saturating_sub(TAIL)).unwrap_or_default();
     let (length, rest) = tail.split_first_chunk::<8>().ok_or("it is too short")?;
     let (digest, magic) = rest.split_first_chunk::<32>().ok_or("it is too short")?;
-    if magic != MAGIC {
-        let other = magic.starts_with(b"coterie items ");
+    if !is_known(magic) {
+        let other = magic.starts_with(ANY_MAGIC);
         return Err(if other { "another release made it" } else { "its end is missing" }.to_owned());
     }
     let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
@@ -143,5 +171,5 @@ pub(super) fn footer(bytes: &[u8]) -> Result<Footer, String> {
     if blake3::hash(text).as_bytes() != digest {
         return Err("its footer has another digest than it says".to_owned());
     }
-    serde_json::from_slice(text).map_err(|error| format!("its footer cannot be read: {error}"))
+    Ok(text)
 }

@@ -9,7 +9,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::file::{Footer, footer_of};
+use super::file::{Claim, claim_of};
 use super::{EXTENSION, Shard};
 
 /// What an index has taken the place of: those of the same model and shard in the same directory.
@@ -49,8 +49,8 @@ impl Replaced {
 
     fn remove_one(&self, path: &Path) -> bool {
         let Ok(file) = File::open(path) else { return false };
-        let ours = |footer: &Footer| footer.name.as_ref() == Some(&self.name) && footer.options.shard == self.shard;
-        if !footer_of(&file).is_ok_and(|footer| ours(&footer)) || file.try_lock().is_err() {
+        let ours = |claim: &Claim| claim.name.as_ref() == Some(&self.name) && claim.options.shard == self.shard;
+        if !claim_of(&file).is_ok_and(|claim| ours(&claim)) || file.try_lock().is_err() {
             return false;
         }
         std::fs::remove_file(path)

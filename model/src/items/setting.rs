@@ -10,8 +10,8 @@ use super::stop::{Stop, Stoppable};
 use super::tables::Hashing;
 
 /// Most tables that are chosen, and most buckets that a query then tries.
-const MOST_TABLES: usize = 16;
-const MOST_PROBES: usize = 4096;
+const MOST_CHOSEN_TABLES: usize = 16;
+const MOST_CHOSEN_PROBES: usize = 4096;
 /// Rows on which parameters are tried, and most bytes of them.
 const SAMPLE: usize = 20_000;
 const SAMPLE_BYTES: usize = 256 << 20;
@@ -52,22 +52,22 @@ pub(super) fn chosen(rows: Rows<'_>, (recall, distance): (f64, f64), seed: u64, 
         recall,
         neighbours: NEIGHBOURS,
         queries: QUERIES,
-        most_tables: MOST_TABLES,
-        most_probes: MOST_PROBES,
+        most_tables: MOST_CHOSEN_TABLES,
+        most_probes: MOST_CHOSEN_PROBES,
         rows: n,
     };
     let setting = |(hashing, effort, recall)| Setting { hashing, effort, recall, seed };
     setting(match metric {
         Metric::Cosine => {
-            let families = sign_families(dimension, n, MOST_TABLES, seed);
+            let families = sign_families(dimension, n, MOST_CHOSEN_TABLES, seed);
             best(families, |family| Hashing::Sign { bits: family.bits() }, &sample, metric, (goal, seed), stop)
         }
         Metric::Jaccard => {
-            let families = set_families(dimension, MOST_TABLES, seed);
+            let families = set_families(dimension, MOST_CHOSEN_TABLES, seed);
             best(families, |family| Hashing::MinHash { hashes: family.hashes() }, &sample, metric, (goal, seed), stop)
         }
         Metric::Euclidean => {
-            let families = stable_families(dimension, distance, MOST_TABLES, seed);
+            let families = stable_families(dimension, distance, MOST_CHOSEN_TABLES, seed);
             let cells = |family: &StableFamily| Hashing::Stable { hashes: family.hashes(), width: family.width() };
             best(families, cells, &sample, metric, (goal, seed), stop)
         }

@@ -133,7 +133,7 @@ pub(crate) const PIECE_VALUES: usize = 8192;
 impl Merge for Partial {
     fn merge(&mut self, other: Self) -> Result<(), RunError> {
         match (self, other) {
-            (Self::Sample(mine), Self::Sample(theirs)) => mine.merge(theirs),
+            (Self::Sample(mine), Self::Sample(theirs)) if mine.has_shape_of(&theirs) => mine.merge(theirs),
             (Self::Potential(mine), Self::Potential(theirs)) => *mine += theirs,
             (Self::Weights(mine), Self::Weights(theirs)) => {
                 for (a, b) in mine.iter_mut().zip(theirs) {

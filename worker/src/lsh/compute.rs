@@ -34,6 +34,10 @@ pub fn pass(step: &Step, splits: &[u32], store: &mut SplitStore) -> Result<Parti
     }
 }
 
+/// Rows and keys that all threads together hold before they sort them into buckets, and each at least: 4 MiB, and 64 KiB.
+const HELD: usize = 1 << 18;
+const LEAST_HELD: usize = 1 << 12;
+
 fn buckets(
     splits: &[u32],
     store: &mut SplitStore,
@@ -45,7 +49,8 @@ fn buckets(
     let dimension = context.pipeline.output_dimension();
     let tables = deal.table(parts.start)..deal.table(parts.end.saturating_sub(1)) + 1;
     let tables: Vec<(u32, Table)> = tables.map(|table| (table, hashing.table(dimension, table))).collect();
-    let make = || (Collector::new(parts.len()), Vec::new());
+    let room = (HELD / store.install(rayon::current_num_threads)).max(LEAST_HELD);
+    let make = || (Collector::new(parts.len(), room), Vec::new());
     let collected = store.pass(splits, make, |(collector, keys), item, buffers| {
         let first = SplitStore::offset(context, item.split) + item.chunk.first;
         let rows = Rows::new(item.chunk.values(&mut buffers.rows)?, dimension);

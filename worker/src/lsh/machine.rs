@@ -269,7 +269,7 @@ mod tests {
         let mut machine = LshMachine::new(params.clone(), MEMORY);
         machine.begin(&job, &rows)?;
         while let Some(Step::Buckets { parts, .. }) = machine.step(&job, &rows) {
-            let mut collector = Collector::new(parts.len());
+            let mut collector = Collector::new(parts.len(), 100);
             for (key, group) in (0..).zip(groups) {
                 group.iter().for_each(|row| collector.push(0, key, *row));
             }
@@ -396,7 +396,7 @@ mod tests {
             assert!(machine.advance(strange, &job, &rows).unwrap_err().is_transient());
             assert!(matches!(machine.stage, Stage::Buckets { next: 0, .. }));
         }
-        let buckets = || Partial::Buckets(Collector::new(3).finish());
+        let buckets = || Partial::Buckets(Collector::new(3, 100).finish());
         let sums = || Partial::Sums(kmeans::Partial::new(1, 3));
         assert!(buckets().merge(Partial::Buckets(BucketPartial::default())).is_err());
         assert!(buckets().merge(sums()).is_err());

@@ -105,7 +105,15 @@ impl Evaluation {
         self.clusters.iter().map(|cluster| cluster.inertia).sum()
     }
 
-    /// Adds another partial.
+    /// Whether another partial, which may have come from anywhere, can be added to this one.
+    #[must_use]
+    pub fn has_shape_of(&self, other: &Self) -> bool {
+        self.sums.has_shape_of(&other.sums)
+            && self.clusters.len() == other.clusters.len()
+            && self.sample.has_shape_of(&other.sample)
+    }
+
+    /// Adds another partial of the same [shape](Self::has_shape_of).
     pub fn merge(&mut self, other: Self) {
         self.sums.merge(&other.sums);
         for (mine, theirs) in self.clusters.iter_mut().zip(other.clusters) {

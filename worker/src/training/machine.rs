@@ -202,7 +202,8 @@ impl Machine for TrainingMachine {
             (Stage::Fit, merged) => self.fit(merged),
             (Stage::Evaluate, Partial::Evaluation(evaluation)) => self.evaluated(evaluation),
             (Stage::Sample, Partial::Sampled(sample)) => {
-                let mut evaluation = self.evaluation.take().ok_or_else(unexpected)?;
+                let evaluation = self.evaluation.take().filter(|known| known.sample.has_shape_of(&sample));
+                let mut evaluation = evaluation.ok_or_else(unexpected)?;
                 evaluation.sample.merge(sample);
                 self.sampled(evaluation);
                 Ok(())

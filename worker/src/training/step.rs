@@ -251,8 +251,8 @@ impl Merge for Partial {
             (Self::Prepared(mine), Self::Prepared(theirs)) => mine.merge(&theirs),
             (Self::KMeans(mine), Self::KMeans(theirs)) => mine.merge(theirs)?,
             (Self::Lsh(mine), Self::Lsh(theirs)) => mine.merge(theirs)?,
-            (Self::Evaluation(mine), Self::Evaluation(theirs)) => mine.merge(*theirs),
-            (Self::Sampled(mine), Self::Sampled(theirs)) => mine.merge(theirs),
+            (Self::Evaluation(mine), Self::Evaluation(theirs)) if mine.has_shape_of(&theirs) => mine.merge(*theirs),
+            (Self::Sampled(mine), Self::Sampled(theirs)) if mine.has_shape_of(&theirs) => mine.merge(theirs),
             (Self::Published(mine), Self::Published(theirs)) => mine.merge(theirs),
             _ => return Err(foreign()),
         }

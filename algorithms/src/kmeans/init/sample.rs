@@ -30,10 +30,15 @@ impl Sample {
         self.0.offer((hash, row), values);
     }
 
+    /// Whether another sample, which may have come from anywhere, can be merged into this one.
+    pub fn has_shape_of(&self, other: &Self) -> bool {
+        self.0.has_shape_of(&other.0)
+    }
+
     /// Takes in what another sample kept.
     ///
     /// # Panics
-    /// If it is of another dimension.
+    /// If it has not the [shape](Self::has_shape_of) of this one.
     pub fn merge(&mut self, other: Self) {
         self.0.merge(&other.0);
     }
