@@ -335,7 +335,7 @@ async fn a_part_of_a_shard_that_changed_is_refused() {
 /// The end of an index that an earlier release made of a model.
 fn earlier(name: &str) -> Vec<u8> {
     let footer = format!(
-        r#"{{"model":"blake3:00","name":"{name}","options":{{"recall":0.9,"tables":true,"shard":{{"number":0,"of":1}}}},"breadth":{{"lists":2}}}}"#
+        r#"{{"model":"blake3:00","name":"{name}","options":{{"recall":0.9,"tables":true}},"breadth":{{"lists":2}}}}"#
     );
     let digest = blake3::hash(footer.as_bytes());
     [footer.as_bytes(), &(footer.len() as u64).to_le_bytes(), digest.as_bytes(), b"coterie items 4\n"].concat()

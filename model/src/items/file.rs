@@ -130,6 +130,8 @@ pub(super) struct Claim {
 /// The part of the options that all releases know.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct ClaimedOptions {
+    /// Left out where the file holds all items.
+    #[serde(default)]
     pub(super) shard: Shard,
 }
 
