@@ -26,6 +26,7 @@ mod execute;
 mod failure;
 #[cfg(test)]
 mod fake;
+mod filling;
 mod follow;
 mod http;
 mod leadership;

@@ -24,13 +24,18 @@ use kube::{
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
-        reflector::{self, ObjectRef, Store, store::WriterDropped},
+        reflector::{self, ObjectRef, Store},
         watcher::{self, Event, watcher},
     },
 };
 use serde::de::DeserializeOwned;
 
-use crate::{failure::chain, memory::Memory, metrics::Metrics};
+use crate::{
+    failure::chain,
+    filling::{Ended, Filled, Filling, filling},
+    memory::Memory,
+    metrics::Metrics,
+};
 
 /// A job, or what could not be read as one: that must not stop the watch of all the others.
 pub(crate) type Guarded = DeserializeGuard<ClusteringJob>;
@@ -46,6 +51,7 @@ pub(crate) struct Stores {
     autoscalers: Store<HorizontalPodAutoscaler>,
     disruption_budgets: Store<PodDisruptionBudget>,
     network_policies: Store<NetworkPolicy>,
+    filled: Filled,
 }
 
 /// The watches behind [`Stores`]. They move only while these are polled.
@@ -59,16 +65,14 @@ pub(crate) struct Watches {
 /// Watches one namespace, or all.
 pub(crate) fn watch(client: &Client, namespace: Option<&str>, metrics: &Arc<Metrics>) -> (Stores, Watches) {
     let (jobs, writer) = reflector::store();
-    let changed = watcher(api(client, namespace), watcher::Config::default())
-        .default_backoff()
-        .modify(prune)
-        .reflect(writer)
-        .applied_objects();
-    let changed = telling(changed, metrics).map(Ok).boxed();
+    let (filling, filled) = filling();
+    let events =
+        watcher(api(client, namespace), watcher::Config::default()).default_backoff().modify(prune).reflect(writer);
+    let changed = telling(filling.count(events).applied_objects(), metrics).map(Ok).boxed();
 
     let ours = format!("{}={MANAGER}", label::MANAGED_BY);
     let mut children = stream::SelectAll::new();
-    let mut scope = Scope { client, namespace, jobs: &jobs, metrics, children: &mut children };
+    let mut scope = Scope { client, namespace, jobs: &jobs, metrics, filling: &filling, children: &mut children };
     let stores = Stores {
         config_maps: scope.watch(&ours),
         services: scope.watch(&ours),
@@ -78,6 +82,7 @@ pub(crate) fn watch(client: &Client, namespace: Option<&str>, metrics: &Arc<Metr
         autoscalers: scope.watch(&ours),
         disruption_budgets: scope.watch(&ours),
         network_policies: scope.watch(&ours),
+        filled,
         jobs,
     };
     (stores, Watches { jobs: changed, children: children.boxed() })
@@ -89,6 +94,7 @@ struct Scope<'a> {
     namespace: Option<&'a str>,
     jobs: &'a Store<Guarded>,
     metrics: &'a Arc<Metrics>,
+    filling: &'a Filling,
     children: &'a mut stream::SelectAll<BoxStream<'static, ObjectRef<Guarded>>>,
 }
 
@@ -111,7 +117,7 @@ impl Scope<'_> {
             .modify(prune)
             .reflect(writer);
         let jobs = self.jobs.clone();
-        let touched = telling(events, self.metrics).flat_map(move |event| {
+        let touched = telling(self.filling.count(events), self.metrics).flat_map(move |event| {
             stream::iter(match event {
                 Event::Apply(object) | Event::Delete(object) => job_of(&object).into_iter().collect(),
                 Event::Init | Event::InitApply(_) => Vec::new(),
@@ -128,27 +134,8 @@ impl Scope<'_> {
 
 impl Stores {
     /// Completes when every store has been filled once. Before that, missing objects mean nothing.
-    pub(crate) async fn ready(&self) -> Result<(), WriterDropped> {
-        let Self {
-            jobs,
-            config_maps,
-            services,
-            batch_jobs,
-            pods,
-            deployments,
-            autoscalers,
-            disruption_budgets,
-            network_policies,
-        } = self;
-        jobs.wait_until_ready().await?;
-        config_maps.wait_until_ready().await?;
-        services.wait_until_ready().await?;
-        batch_jobs.wait_until_ready().await?;
-        pods.wait_until_ready().await?;
-        deployments.wait_until_ready().await?;
-        autoscalers.wait_until_ready().await?;
-        disruption_budgets.wait_until_ready().await?;
-        network_policies.wait_until_ready().await
+    pub(crate) async fn ready(&self) -> Result<(), Ended> {
+        self.filled.wait().await
     }
 
     /// All that is known about a job.
